@@ -1,0 +1,182 @@
+"""The counter: a loaded bundle that turns photos into counts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binventory import objects, photo
+from binventory.counting import bundle as bundles
+from binventory.counting import priors
+from binventory.counting.bundle import Bundle, Input
+from binventory.counting.calibration import hulls
+from binventory.counting.trunk import OnnxTrunk, Trunk, runtime
+from binventory.errors import BinventoryError, OutsideError, PhotoError
+from binventory.flow import ahead, chunks
+from binventory.photo import Pixels
+from binventory.records import Count, Photo
+
+BATCH = 16
+TOLERANCE = 0.02
+"""Relative difference of the probe's features up to which two machines count as agreeing."""
+
+Given = Photo | bytes | str | os.PathLike[str] | NDArray[np.uint8]
+"""What may be counted: a Photo, encoded bytes, a path or address, or an upright RGB array uint8 [h, w, 3]."""
+
+
+class Counter:
+    """Counts items in photos with one bundle. Make it with ``Counter.load``; it may be used from several threads."""
+
+    def __init__(self, bundle: Bundle, trunk: Trunk, prior: Sequence[float] | None = None) -> None:
+        self.bundle = bundle
+        self._trunk = trunk
+        self._prior = tuple(prior) if prior is not None else None
+
+    @classmethod
+    def load(
+        cls,
+        address: str | os.PathLike[str] | None = None,
+        *,
+        prior: Sequence[float] | None = None,
+        threads: int | None = None,
+    ) -> Counter:
+        """Load a bundle by path, ``s3://`` address or shipped name (None: the default one).
+
+        ``prior``: the site's own mix of counts, 22 shares; None keeps the bundle's. Once a machine and bundle, eight
+        probe photos are counted and compared with what the bundle's maker got; where int8 kernels differ the network
+        runs as written instead, which is slower, and warns if that differs too.
+
+        Raises BundleError.
+        """
+        bundle = bundles.load(address)
+        return cls(bundle, probed(bundle, threads), prior)
+
+    @overload
+    def count(self, given: Given) -> Count: ...
+    @overload
+    def count(self, given: list[Given]) -> list[Count]: ...
+    def count(self, given: Given | list[Given]) -> Count | list[Count]:
+        """Count one photo, or a list of them in order.
+
+        Raises PhotoError for the first photo without usable pixels; ``count_each`` goes on instead.
+        """
+        many = given if isinstance(given, list) else [given]
+        arrays = [self._fitted(one) for one in many]
+        counts = [count for chunk in chunks(arrays, BATCH) for count in self.count_fitted(np.stack(chunk))]
+        return counts if isinstance(given, list) else counts[0]
+
+    def count_each(self, photos: Iterable[Photo | BinventoryError]) -> Iterator[Count | BinventoryError]:
+        """One outcome a photo, in order; photos are decoded beside the network, a few batches ahead of it."""
+        for chunk in chunks(decoded(photos, self.bundle.manifest.input), BATCH):
+            good = [one for one in chunk if not isinstance(one, BinventoryError)]
+            counts = iter(self.count_fitted(np.stack(good)) if good else [])
+            for one in chunk:
+                yield one if isinstance(one, BinventoryError) else next(counts)
+
+    def count_fitted(self, pictures: Pixels) -> list[Count]:
+        """Counts of pictures that already fit the input: uint8 [N, H, W, 3]."""
+        return self.count_features(self._trunk.features(pictures))
+
+    def count_features(self, features: NDArray[np.float32]) -> list[Count]:
+        """Counts from the trunk's features float32 [N, D].
+
+        The sets are read under the bundle's own prior, where they were fitted, and so hold for each count whatever
+        mix the site has; a site's prior moves the probabilities, and the interval stretches to hold the new mode.
+        """
+        calibration, manifest = self.bundle.calibration, self.bundle.manifest
+        probs = calibration.probs(self.bundle.head.log_probs(features))
+        sets = calibration.sets(probs)
+        if self._prior is not None:
+            probs = priors.reweigh(probs, manifest.prior, self._prior)
+        intervals = hulls(sets, probs.argmax(axis=1))
+        return [
+            Count(tuple(row), manifest.tail_mean, interval)
+            for row, interval in zip(probs.tolist(), intervals, strict=True)
+        ]
+
+    def _fitted(self, given: Given) -> Pixels:
+        size = self.bundle.manifest.input
+        if isinstance(given, np.ndarray):
+            return photo.fit(given, size.height, size.width, size.fit)
+        one = given if isinstance(given, Photo | bytes) else read_photo(os.fspath(given))
+        return _fit_photo(one if isinstance(one, Photo) else Photo("the photo", one), size)
+
+
+def read_photo(address: str) -> Photo:
+    """The photo at a path or address; ``-`` is standard input. Raises PhotoError, or OutsideError from S3."""
+    try:
+        return Photo(address, objects.read(address, photo.MAX_BYTES))
+    except OutsideError:
+        raise
+    except BinventoryError as error:
+        raise PhotoError(error.what, error.why, error.next) from None
+
+
+def decoded(photos: Iterable[Photo | BinventoryError], size: Input) -> Iterator[Pixels | BinventoryError]:
+    """Photos decoded and fitted on two threads, in order, at most 64 ahead of the reader."""
+
+    def safely(one: Photo | BinventoryError) -> Pixels | BinventoryError:
+        if isinstance(one, BinventoryError):
+            return one
+        try:
+            return _fit_photo(one, size)
+        except BinventoryError as error:
+            return error
+
+    return ahead(safely, photos)
+
+
+def probed(bundle: Bundle, threads: int | None = None) -> OnnxTrunk:
+    """The bundle's trunk, checked once a machine against its probe; the verdict is kept in the user's cache."""
+    trunk = OnnxTrunk(bundle.trunk, threads)
+    if bundle.probe is None:
+        return trunk
+    note = _probe_note(bundle)
+    verdict = note.read_text() if note.is_file() else ""
+    if verdict not in ("agrees", "plain", "differs"):
+        verdict = _probe(bundle, trunk, threads)
+        try:
+            objects.write(str(note), verdict.encode())
+        except OutsideError:
+            pass  # a machine without a writable cache probes each time
+    if verdict == "agrees":
+        return trunk
+    if verdict == "differs":
+        warnings.warn(
+            f"Bundle {bundle.manifest.name} gives other features here than where it was made "
+            f"({bundle.manifest.runtime}); counts may be less sure than they say. Refit it here: train --from",
+            stacklevel=3,
+        )
+    return OnnxTrunk(bundle.trunk, threads, plain=True)
+
+
+def _probe(bundle: Bundle, trunk: OnnxTrunk, threads: int | None) -> str:
+    assert bundle.probe is not None
+    for verdict, candidate in (("agrees", trunk), ("plain", None)):
+        runs = candidate or OnnxTrunk(bundle.trunk, threads, plain=True)
+        expected = bundle.probe.features
+        apart = np.linalg.norm(runs.features(bundle.probe.photos) - expected) / np.linalg.norm(expected)
+        if apart <= TOLERANCE:
+            return verdict
+    return "differs"
+
+
+def _probe_note(bundle: Bundle) -> Path:
+    from platformdirs import user_cache_path
+
+    processor = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    flags = next((line for line in processor.splitlines() if line.startswith("flags")), "")
+    key = hashlib.sha256(bundle.trunk + runtime().encode() + flags.encode()).hexdigest()[:24]
+    return user_cache_path("binventory") / "probe" / key
+
+
+def _fit_photo(one: Photo, size: Input) -> Pixels:
+    return photo.fit(photo.decode(one.data, one.name), size.height, size.width, size.fit)
+

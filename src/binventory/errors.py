@@ -1,0 +1,77 @@
+"""Every error that a user can meet, as one tree.
+
+    BinventoryError         what, why, next step
+    ├── UsageError          exit 2, HTTP 400: the command or a setting is not one that exists
+    ├── InputError          exit 3, HTTP 422: what was given cannot be used
+    │   ├── PhotoError      a photo without usable pixels
+    │   ├── BundleError     a bundle that cannot be trusted or read
+    │   ├── RecordError     a record, label or list that contradicts itself or cannot be read
+    │   └── LeakError       a split whose sides share a bin
+    └── OutsideError        exit 4, HTTP 502: network, disk or another service failed
+
+Exit 1 is no error: it is the answer "no". Exit 130 is an interrupt.
+"""
+
+from __future__ import annotations
+
+
+class BinventoryError(Exception):
+    """One sentence for a person: what is wrong with which thing, why, and what to type or do next.
+
+    Parts are phrases without a full stop at the end; ``str()`` joins them.
+    """
+
+    exit_status = 4
+    http_status = 500
+
+    def __init__(self, what: str, why: str, next: str) -> None:
+        super().__init__(what, why, next)
+        self.what = what
+        self.why = why
+        self.next = next
+
+    def __str__(self) -> str:
+        return f"{self.what}. {self.why}. Try: {self.next}."
+
+    def as_row(self) -> dict[str, str]:
+        """The error as it stands in JSON output: ``{what, why, next}``."""
+        return {"what": self.what, "why": self.why, "next": self.next}
+
+
+class UsageError(BinventoryError):
+    """The command, an option or a recipe setting is not one that exists."""
+
+    exit_status = 2
+    http_status = 400
+
+
+class InputError(BinventoryError):
+    """Something given by the user cannot be used as it is."""
+
+    exit_status = 3
+    http_status = 422
+
+
+class PhotoError(InputError):
+    """A photo that gives no pixels: missing, truncated, hostile, or no picture at all."""
+
+
+class BundleError(InputError):
+    """A bundle that is damaged, unsafe, or of a kind that this version does not read."""
+
+
+class RecordError(InputError):
+    """A record, label or list that contradicts itself or cannot be read."""
+
+
+class LeakError(InputError):
+    """A split that puts two photos of one bin on different sides."""
+
+    http_status = 409
+
+
+class OutsideError(BinventoryError):
+    """Something outside failed: a network, a disk, another service."""
+
+    exit_status = 4
+    http_status = 502

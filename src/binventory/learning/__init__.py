@@ -1,0 +1,1 @@
+"""Data to bundles: features, quick heads, guarantees, metrics, evaluation, export. Torch only where it says so."""

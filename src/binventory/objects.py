@@ -1,0 +1,236 @@
+"""List, read and write-then-rename, for paths and ``s3://`` alike. An address is a path or ``s3://bucket/key``.
+
+Paths go through the standard library, S3 through obstore (Apache's object_store). Requests to S3 are signed when
+the environment names credentials (``AWS_ACCESS_KEY_ID``, a web identity, a container's), and unsigned otherwise, as
+public buckets want. ``AWS_ENDPOINT_URL`` and ``AWS_REGION`` are honoured.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from binventory.errors import BinventoryError, InputError, OutsideError
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+STDIN = "-"
+_SIGNED_BY = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+              "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
+
+
+def is_remote(address: str) -> bool:
+    """Whether the address lies on S3."""
+    return address.startswith("s3://")
+
+
+def find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
+    """The addresses that ``address`` stands for, in order.
+
+    A folder or an S3 prefix stands for all files below it that end in one of ``suffixes`` (lower case, with dot;
+    hidden files left out); a pattern that names no file of its own for what it matches; anything else, existing or
+    not, for itself.
+
+    Raises InputError where a folder, prefix or pattern stands for nothing, OutsideError where S3 does not answer.
+    """
+    if address == STDIN:
+        yield address
+        return
+    found = False
+    for one in _find(address, suffixes):
+        found = True
+        yield one
+    if not found:
+        raise InputError(f"{address} holds no photos", f"nothing there ends in {', '.join(sorted(suffixes))}",
+                         "check the path")  # fmt: skip
+
+
+def read(address: str, most: int) -> bytes:
+    """The bytes at an address, at most ``most`` of them; ``-`` is standard input.
+
+    Raises InputError for what is missing, forbidden, too large, or no regular file (a folder, pipe or device is
+    refused without waiting on it), and OutsideError where S3 does not answer.
+    """
+    if address == STDIN:
+        data = sys.stdin.buffer.read(most + 1)
+        _refuse_longer("standard input", len(data), most)
+        return data
+    if is_remote(address):
+        return _read_remote(address, most)
+    try:
+        # Opening a pipe that nobody writes to would wait for ever without O_NONBLOCK.
+        handle = os.open(address, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            kind = os.fstat(handle)
+            if not stat.S_ISREG(kind.st_mode):
+                raise InputError(f"{address} is not a regular file", f"it is {_kind(kind.st_mode)}", "give a file")
+            _refuse_longer(address, kind.st_size, most)
+            return file.read()
+    except ValueError:  # a zero byte in the path
+        raise InputError("A path cannot be read", "it holds a zero byte", "check the list of photos") from None
+    except OSError as error:
+        raise _unreadable(address, error) from None
+
+
+def stamp(address: str) -> str | None:
+    """What changes when a local file does (its size and time), or None where only reading would tell."""
+    with suppress(OSError, ValueError):
+        if not is_remote(address):
+            status = os.stat(address)
+            return f"{status.st_size}:{status.st_mtime_ns}"
+    return None
+
+
+def write(address: str, data: bytes) -> None:
+    """Write bytes so that a reader sees the old file or the new one, never a half. Raises OutsideError."""
+    if is_remote(address):
+        import obstore
+
+        store, key = _store(address)
+        with _told(address):
+            obstore.put(store, key, data)
+        return
+    with replacing(Path(address)) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place, synced to disk, when the block ends without an error.
+
+    Works for a file and for a folder that the block makes. Raises OutsideError where the disk refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+            temporary = Path(scratch) / path.name
+            yield temporary
+            for file in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
+                _sync(file)
+            if temporary.is_dir() and path.exists():
+                os.replace(path, Path(scratch) / "old")
+            os.replace(temporary, path)
+            _sync(path.parent)
+    except OSError as error:
+        raise OutsideError(f"{path} cannot be written", error.strerror or str(error),
+                           "free space or choose another place") from None  # fmt: skip
+
+
+def _find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
+    if is_remote(address):
+        yield from _find_remote(address, suffixes)
+    elif os.path.isdir(address):
+        for folder, folders, names in os.walk(address):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
+                    yield os.path.join(folder, name)
+    elif not os.path.lexists(address) and glob.has_magic(address):
+        for match in sorted(glob.glob(address, recursive=True)):
+            if os.path.isdir(match):
+                yield from _find(match, suffixes)
+            else:
+                yield match
+    else:
+        yield address
+
+
+def _find_remote(address: str, suffixes: frozenset[str]) -> Iterator[str]:
+    import obstore
+
+    store, prefix = _store(address)
+    if os.path.splitext(prefix)[1].lower() in suffixes:
+        yield address
+        return
+    bucket = address.removeprefix("s3://").partition("/")[0]
+    with _told(address):
+        # object_store lists whole path segments below a prefix, in no promised order
+        paths = [meta["path"] for chunk in obstore.list(store, prefix.rstrip("/") or None) for meta in chunk]
+    yield from (f"s3://{bucket}/{path}" for path in sorted(paths) if os.path.splitext(path)[1].lower() in suffixes)
+
+
+def _read_remote(address: str, most: int) -> bytes:
+    import obstore
+
+    store, key = _store(address)
+    with _told(address):
+        answer = obstore.get(store, key)
+        _refuse_longer(address, answer.meta["size"], most)
+        return bytes(answer.bytes())
+
+
+def _store(address: str) -> tuple[S3Store, str]:
+    from obstore.store import S3Store
+
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise InputError(f"{address} names no bucket", "addresses read s3://bucket/key", "s3://BUCKET/PREFIX")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    signed = any(os.environ.get(name) for name in _SIGNED_BY)
+    return S3Store(
+        bucket,
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        skip_signature=not signed,
+        client_options={"allow_http": bool(endpoint and endpoint.startswith("http://"))},
+        config={"endpoint": endpoint} if endpoint else {},
+    ), key
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    """S3's many errors as one sentence each."""
+    from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+
+    try:
+        yield
+    except BinventoryError:
+        raise
+    except (FileNotFoundError, NotFoundError):
+        raise InputError(f"{address} does not exist", "S3 has no such object", "check bucket and key") from None
+    except (PermissionError, PermissionDeniedError, UnauthenticatedError):
+        raise InputError(f"{address} may not be read", "S3 refused it",
+                         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check the bucket's policy") from None  # fmt: skip
+    except (BaseError, OSError) as error:
+        raise OutsideError(f"{address} cannot be reached", _short(error),
+                           "check the network, AWS_REGION and AWS_ENDPOINT_URL, and run it again") from None  # fmt: skip
+
+
+def _unreadable(address: str, error: OSError) -> BinventoryError:
+    if isinstance(error, FileNotFoundError):
+        if os.path.islink(address):
+            return InputError(f"{address} leads nowhere", f"it links to {os.readlink(address)}", "mend the link")
+        return InputError(f"{address} does not exist", "there is no such file", "check the path")
+    return InputError(f"{address} cannot be read", error.strerror or str(error), "check the path and its rights")
+
+
+def _refuse_longer(name: str, length: int, most: int) -> None:
+    if length > most:
+        raise InputError(f"{name} is too large", f"it has {length:,} bytes, {most:,} at most", "save it smaller")
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket",
+             stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}  # fmt: skip
+    return next((name for test, name in kinds.items() if test(mode)), "something else")
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return (text[:160] + "…" if len(text) > 160 else text).rstrip(".") or type(error).__name__
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system syncs folders
+            os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,167 @@
+"""Bytes to upright RGB pixels, and the one function that fits a picture to a network's input.
+
+Learning and counting both come through here, so a photo meets the network in the same shape on both roads.
+Decoding is Pillow's; what this room adds is the refusals.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from io import BytesIO
+from math import ceil
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from binventory.errors import PhotoError
+
+Pixels = NDArray[np.uint8]
+"""Upright RGB, uint8 [height, width, 3]."""
+
+Fit = Literal["squash", "letterbox"]
+"""How a picture fills the input: ``squash`` gives up its aspect, ``letterbox`` keeps it between grey bars."""
+
+COMMON_SIDE = 320
+"""Longer side in pixels to which every picture is first reduced, so that photos of any camera meet alike."""
+
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 256 * 1024 * 1024
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+"""Endings by which a folder's photos are found. What a file is, its bytes alone decide."""
+
+_GREY = 128
+
+# Pillow warns between its own limit and twice that; ours is told as an error below, and a warning helps nobody.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def decode(data: bytes, name: str = "the photo", at_least: int | None = COMMON_SIDE) -> Pixels:
+    """Decode a photo of any of ``FORMATS``, sniffed from its bytes, to upright RGB.
+
+    ``at_least``: the longer side in pixels that the caller needs; a JPEG is decoded at the smallest of its reduced
+    scales that still has it (libjpeg's DCT scaling), which saves most of the work. None decodes at full size.
+
+    Raises PhotoError for anything that does not give whole, finite, reasonably many pixels.
+    """
+    if not data:
+        raise PhotoError(f"{name} is empty", "it holds no bytes", "take or copy the photo again")
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            _refuse_size(image.size, name)
+            if at_least is not None and image.format in ("JPEG", "MPO"):
+                shrink = min(1.0, at_least / max(image.size))
+                image.draft(None, (ceil(image.width * shrink), ceil(image.height * shrink)))
+            image.load()
+            return np.asarray(_rgb(ImageOps.exif_transpose(image), name))
+    except UnidentifiedImageError:
+        raise PhotoError(
+            f"{name} is not a photo", _what_it_looks_like(data), "give a JPEG, PNG, WebP, TIFF, BMP or GIF"
+        ) from None
+    except Image.DecompressionBombError:
+        raise _too_large(name, "its header") from None
+    except PhotoError:
+        raise
+    except MemoryError:
+        raise PhotoError(f"{name} does not fit into memory", "it is too large", "save it smaller") from None
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, struct.error, RuntimeError,
+            OverflowError, ZeroDivisionError, AttributeError) as error:  # fmt: skip
+        # Pillow's plugins raise any of these on damaged files; every one means "no whole picture".
+        why = "the file ends early" if "truncat" in str(error).lower() else f"it is damaged ({_first_line(error)})"
+        raise PhotoError(f"{name} cannot be decoded", why, "take or copy the photo again") from None
+
+
+def dimensions(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels as stored, from the header alone; for bytes that ``decode`` has read."""
+    with Image.open(BytesIO(data), formats=FORMATS) as image:
+        return image.size
+
+
+def fit(pixels: Pixels, height: int, width: int, how: Fit = "squash") -> Pixels:
+    """Fit a picture to a network's input: uint8 [h, w, 3] to uint8 [height, width, 3].
+
+    First the longer side is reduced to ``COMMON_SIDE`` with antialiasing where it is larger, whatever the input's
+    size; then the picture is resized (bicubic, antialiased) to the input.
+
+    Raises PhotoError unless ``pixels`` is a non-empty uint8 RGB array.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise PhotoError(
+            "the array is not a picture",
+            f"expected uint8 [height, width, 3] in RGB, got {pixels.dtype} {list(pixels.shape)}",
+            "convert it before counting",
+        )
+    image = reduced(Image.fromarray(pixels))
+    if how == "squash":
+        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    boxed = ImageOps.pad(image, (width, height), Image.Resampling.BICUBIC, color=(_GREY, _GREY, _GREY))
+    return np.asarray(boxed)
+
+
+def reduced(image: Image.Image, side: int = COMMON_SIDE) -> Image.Image:
+    """The picture with its longer side at most ``side`` pixels, antialiased; unchanged where it is smaller."""
+    longer = max(image.size)
+    if longer <= side:
+        return image
+    width, height = (max(1, round(edge * side / longer)) for edge in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def likeness(pixels: Pixels) -> int:
+    """A 64-bit perceptual hash (difference hash: is each cell of a 9 x 8 grey grid darker than its neighbour?).
+
+    Two photos of one scene differ in few bits however they were reduced or compressed, strangers in about 32.
+    """
+    grid = np.asarray(Image.fromarray(pixels).convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    bits = np.packbits(grid[:, 1:] > grid[:, :-1])
+    return int.from_bytes(bits.tobytes(), "big")
+
+
+def alike(one: int, other: int) -> bool:
+    """Whether two ``likeness`` hashes are of the same photo, allowing for reduction and compression."""
+    return (one ^ other).bit_count() <= 10
+
+
+def _rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip, not scale
+        wide = np.asarray(image).astype(np.int64)
+        return Image.fromarray((np.clip(wide, 0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise PhotoError(f"{name} has floating-point pixels", "their range is unknown", "save it with 8 bits a channel")
+    if image.has_transparency_data:
+        whole = image.convert("RGBA")
+        paper = Image.new("RGBA", whole.size, "white")
+        return Image.alpha_composite(paper, whole).convert("RGB")
+    return image.convert("RGB")
+
+
+def _refuse_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise _too_large(name, f"{width} x {height} pixels")
+    if min(size) < 8:
+        raise PhotoError(f"{name} is too small", f"it has {width} x {height} pixels", "give a photo of the whole bin")
+
+
+def _too_large(name: str, what: str) -> PhotoError:
+    return PhotoError(
+        f"{name} is too large", f"{what} says more than {MAX_PIXELS // 1_000_000} million pixels", "save it smaller"
+    )
+
+
+def _what_it_looks_like(data: bytes) -> str:
+    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
+        return "it is HEIC or AVIF, which is not read here"
+    if not data.strip(b"\0"):
+        return "it holds nothing but zeros"
+    printable = sum(byte in b"\t\n\r" or 32 <= byte < 127 for byte in data[:512])
+    return "it holds text" if printable > 0.95 * len(data[:512]) else "its bytes are of no format that is read here"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0].strip().rstrip(".")[:120] or type(error).__name__

@@ -1,0 +1,182 @@
+"""Typed, frozen settings: TOML over defaults, ``--set section.field=value`` over TOML.
+
+One parser serves files, ``--set`` and whatever hands settings over as strings. An unknown key or a value of the
+wrong type is refused with the nearest right name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta
+
+from binventory.errors import UsageError
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRecipe:
+    """Shares of the four sides, by run. They sum to one."""
+
+    train: Share = 0.7
+    validate: Share = 0.1
+    calibrate: Share = 0.1
+    test: Share = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecipe:
+    """When two neighbouring photos are one bin before and after.
+
+    ``registration``: the lowest agreement of the two pictures (normalised cross-correlation of their gradients at
+    the best shift, 0..1) that links them where a record is missing.
+    """
+
+    registration: Share = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class QuickRecipe:
+    """The head that is fitted on a trunk's frozen features.
+
+    ``order``: weight of the ranked probability score beside the cross-entropy; 0 forgets that counts have an order.
+    ``balance``: 0 learns every photo alike, 1 every count alike; between them a power of the counts' shares.
+    ``ridge``: the penalties on the weights among which validation chooses.
+    ``rounds``: most steps of the optimiser (L-BFGS).
+    """
+
+    order: NotNegative = 1.0
+    balance: Share = 0.3
+    ridge: tuple[Positive, ...] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+    rounds: Annotated[int, Meta(ge=1)] = 150
+
+
+@dataclass(frozen=True, slots=True)
+class GuaranteeRecipe:
+    """``coverage``: the share of photos whose true quantity the interval is to hold, for each count apart."""
+
+    coverage: Annotated[float, Meta(gt=0, lt=1)] = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All settings of learning. ``prior``: the mix of counts that the finished bundle expects to meet.
+
+    ``training`` is the mix of the photos that it learnt from, ``reference`` that of ABID's unselected first ten
+    thousand ids, ``even`` every count alike.
+    """
+
+    kind: Literal["quick", "full"] = "quick"
+    seed: int = 1
+    prior: Literal["training", "reference", "even"] = "training"
+    split: SplitRecipe = field(default_factory=SplitRecipe)
+    link: LinkRecipe = field(default_factory=LinkRecipe)
+    quick: QuickRecipe = field(default_factory=QuickRecipe)
+    guarantee: GuaranteeRecipe = field(default_factory=GuaranteeRecipe)
+
+
+def load(name: str = "quick", settings: Iterable[str] = ()) -> Recipe:
+    """The recipe called ``quick`` or ``full``, or that of a TOML file, with ``section.field=value`` laid over it.
+
+    Raises UsageError naming the setting, and the nearest right one where a name is unknown.
+    """
+    if name in ("quick", "full") and not Path(name).is_file():
+        values: dict[str, Any] = {"kind": name}
+    else:
+        values = _read_toml(Path(name))
+    for setting in settings:
+        _lay_over(values, setting)
+    return from_mapping(values)
+
+
+def from_mapping(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from nested plain values, defaults where they are silent. Raises UsageError."""
+    _refuse_unknown(values, Recipe(), "")
+    try:
+        recipe = msgspec.convert(values, Recipe)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        where = place.strip("`").lstrip(".") or "the recipe"
+        raise UsageError(f"Recipe setting {where} does not fit", reason, f"{where}={_example(where)}") from None
+    total = sum(asdict(recipe.split).values())
+    if abs(total - 1) > 1e-6:
+        raise UsageError("The recipe's split is not whole", f"its shares sum to {total:g}", "make them sum to 1")
+    return recipe
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The whole recipe as TOML, defaults included; ``load`` reads it back to the same recipe."""
+    return tomli_w.dumps(to_mapping(recipe))
+
+
+def to_mapping(recipe: Recipe) -> dict[str, Any]:
+    """The whole recipe as nested plain values (tuples as lists)."""
+    plain: dict[str, Any] = msgspec.to_builtins(recipe)
+    return plain
+
+
+def parse_value(text: str) -> Any:
+    """A setting's value from a string: JSON where it reads as JSON, else the string itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"Recipe {path} does not exist", "it is neither quick, full nor a file", "--recipe quick"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"Recipe {path} cannot be read", str(error.strerror), "check its rights") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"Recipe {path} is not TOML", str(error), "mend the file at that place") from None
+
+
+def _lay_over(values: dict[str, Any], setting: str) -> None:
+    name, equals, text = setting.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"Setting {setting!r} has no value", "settings read section.field=value", "--set seed=7")
+    *sections, last = name.strip().split(".")
+    place = values
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise UsageError(f"Setting {name} does not exist", f"{section} is a value", f"--set {section}=…")
+    place[last] = parse_value(text.strip())
+
+
+def _refuse_unknown(values: Mapping[str, Any], like: Any, section: str) -> None:
+    known = {one.name: getattr(like, one.name) for one in fields(like)}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+            raise UsageError(
+                f"Recipe setting {section}{key} does not exist",
+                f"{section.rstrip('.') or 'a recipe'} has {', '.join(known)}",
+                f"{section}{(near or list(known))[0]}",
+            )
+        if is_dataclass(known[key]) and isinstance(value, Mapping):
+            _refuse_unknown(value, known[key], f"{section}{key}.")
+
+
+def _example(where: str) -> str:
+    """The default of the setting at a dotted place, as a value that would fit."""
+    value: Any = to_mapping(Recipe())
+    for part in where.split("[")[0].split("."):
+        value = value.get(part, {}) if isinstance(value, dict) else value
+    return json.dumps(value)

@@ -1,0 +1,129 @@
+"""The values that carry everything, frozen, and the one protocol between photos and counts. No I/O, no numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import accumulate
+from typing import Protocol
+
+from binventory.errors import BinventoryError
+
+TOP = 20
+"""K: the highest quantity with a probability of its own."""
+
+TAIL = TOP + 1
+"""The place of "more than 20" in a distribution, and how such a count is written."""
+
+LEVELS = TAIL + 1
+"""How many entries a distribution has: 0..20 and the tail."""
+
+COVERAGE = 0.9
+"""The share of photos whose true quantity the printed interval is to hold."""
+
+
+def level(quantity: int) -> int:
+    """The entry of a distribution that stands for ``quantity`` (>= 0): itself up to 20, else the tail."""
+    return min(quantity, TAIL)
+
+
+def shown(count: int) -> str:
+    """A count as people read it: ``21`` means more than 20 and is shown ``>20``."""
+    return f">{TOP}" if count >= TAIL else str(count)
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An image as bytes, and where, when and of which bin it is, as far as known."""
+
+    name: str
+    data: bytes
+    bin: str | None = None
+    taken: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of a bin's record: a SKU and its quantity. Inches and pounds; None where the record is silent."""
+
+    sku: str
+    asin: str | None
+    name: str | None
+    quantity: int | None
+    height: float | None
+    length: float | None
+    width: float | None
+    weight: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BinRecord:
+    """What a record says of a bin: its total and its lines, with flags for whatever is missing or absurd."""
+
+    quantity: int | None
+    items: tuple[Item, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many items a photo shows, as a calibrated distribution.
+
+    ``probs``: 22 probabilities, for 0..20 and for "more than 20"; they sum to one.
+    ``tail_mean``: the mean quantity of bins above 20, as the bundle learnt it.
+    ``interval``: the lowest and highest count it holds, both included; highest None where "more than 20" is in it.
+    """
+
+    probs: tuple[float, ...]
+    tail_mean: float
+    interval: tuple[int, int | None]
+
+    def __post_init__(self) -> None:
+        if len(self.probs) != LEVELS:
+            raise ValueError(f"a Count has {LEVELS} probabilities (0..{TOP} and more), got {len(self.probs)}")
+        if abs(sum(self.probs) - 1) > 1e-3 or min(self.probs) < 0:
+            raise ValueError(f"a Count's probabilities are >= 0 and sum to one, got a sum of {sum(self.probs):.4f}")
+        low, high = self.interval
+        if not low <= self.count <= (TAIL if high is None else high):
+            raise ValueError(f"a Count's interval holds its count {self.count}, got {self.interval}")
+
+    @property
+    def count(self) -> int:
+        """The mode: the likeliest count; 21 means more than 20."""
+        return max(range(LEVELS), key=self.probs.__getitem__)
+
+    @property
+    def confidence(self) -> float:
+        """The probability of ``count``."""
+        return self.probs[self.count]
+
+    @property
+    def median(self) -> int:
+        """The lowest count that at least half of the probability does not exceed; 21 means more than 20."""
+        return next((k for k, below in enumerate(accumulate(self.probs)) if below >= 0.5), TAIL)
+
+    @property
+    def mean(self) -> float:
+        """The expected number of items, the tail counted with its mean."""
+        return sum(k * p for k, p in enumerate(self.probs[:TAIL])) + self.tail_mean * self.probs[TAIL]
+
+    def as_row(self, photo: str) -> dict[str, object]:
+        """The count as it stands in JSON output; ``interval`` is [low, high], high null where >20 is in it."""
+        return {
+            "photo": photo,
+            "count": self.count,
+            "confidence": round(self.confidence, 6),
+            "interval": list(self.interval),
+            "median": self.median,
+            "mean": round(self.mean, 4),
+            "probs": [round(p, 6) for p in self.probs],
+        }
+
+
+class Counts(Protocol):
+    """Whatever turns photos into counts: a bundle on this machine, an endpoint far away."""
+
+    def count_each(self, photos: Iterable[Photo | BinventoryError]) -> Iterator[Count | BinventoryError]:
+        """One outcome a photo, in order. A bad photo becomes its error, and the rest goes on."""
+        ...
