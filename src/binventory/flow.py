@@ -43,6 +43,6 @@ class Track(Protocol):
         ...
 
 
-def untracked(items: Iterable[A], what: str, total: int | None) -> Iterable[A]:
+def untracked(items: Iterable[A], what: str, total: int | None) -> Iterable[A]:  # noqa: ARG001
     """Shows nothing."""
     return items

@@ -196,8 +196,11 @@ def _told(address: str) -> Iterator[None]:
     except (FileNotFoundError, NotFoundError):
         raise InputError(f"{address} does not exist", "S3 has no such object", "check bucket and key") from None
     except (PermissionError, PermissionDeniedError, UnauthenticatedError):
-        raise InputError(f"{address} may not be read", "S3 refused it",
-                         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check the bucket's policy") from None  # fmt: skip
+        raise InputError(
+            f"{address} may not be read",
+            "S3 refused it",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check the bucket's policy",
+        ) from None
     except (BaseError, OSError) as error:
         raise OutsideError(f"{address} cannot be reached", _short(error),
                            "check the network, AWS_REGION and AWS_ENDPOINT_URL, and run it again") from None  # fmt: skip

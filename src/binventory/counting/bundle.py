@@ -53,7 +53,8 @@ class Manifest:
 
     ``trained_prior`` is the mix of counts that it learnt from, ``prior`` the one its distributions stand under;
     ``tail_mean`` the mean quantity above 20; ``hashes`` the sha256 of every other member; ``learnt_from`` how many
-    photos and runs each side had; ``figures`` what it scored, with n, runs and intervals.
+    photos and runs each side had; ``figures`` what it scored, with n, runs and intervals;
+    ``note`` what a user should know before trusting it.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Manifest:
     figures: dict[str, Any]
     version: str
     hashes: dict[str, str]
+    note: str = ""
     kind: Literal["quick", "full"] = "quick"
     top: int = LEVELS - 2
     format: int = FORMAT

@@ -6,6 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import overload
 
@@ -44,19 +45,21 @@ class Counter:
         cls,
         address: str | os.PathLike[str] | None = None,
         *,
-        prior: Sequence[float] | None = None,
         threads: int | None = None,
     ) -> Counter:
         """Load a bundle by path, ``s3://`` address or shipped name (None: the default one).
 
-        ``prior``: the site's own mix of counts, 22 shares; None keeps the bundle's. Once a machine and bundle, eight
-        probe photos are counted and compared with what the bundle's maker got; where int8 kernels differ the network
-        runs as written instead, which is slower, and warns if that differs too.
+        Once a machine and bundle, eight probe photos are compared with what the bundle's maker got; where int8
+        kernels differ the network runs as written instead, which is slower, and warns if that differs too.
 
         Raises BundleError.
         """
         bundle = bundles.load(address)
-        return cls(bundle, probed(bundle, threads), prior)
+        return cls(bundle, probed(bundle, threads))
+
+    def under(self, prior: Sequence[float]) -> Counter:
+        """The same counter for a site whose mix of counts is ``prior``: 22 positive shares."""
+        return Counter(self.bundle, self._trunk, prior)
 
     @overload
     def count(self, given: Given) -> Count: ...
@@ -142,10 +145,8 @@ def probed(bundle: Bundle, threads: int | None = None) -> OnnxTrunk:
     verdict = note.read_text() if note.is_file() else ""
     if verdict not in ("agrees", "plain", "differs"):
         verdict = _probe(bundle, trunk, threads)
-        try:
+        with suppress(OutsideError):  # a machine without a writable cache probes each time
             objects.write(str(note), verdict.encode())
-        except OutsideError:
-            pass  # a machine without a writable cache probes each time
     if verdict == "agrees":
         return trunk
     if verdict == "differs":
@@ -179,4 +180,3 @@ def _probe_note(bundle: Bundle) -> Path:
 
 def _fit_photo(one: Photo, size: Input) -> Pixels:
     return photo.fit(photo.decode(one.data, one.name), size.height, size.width, size.fit)
-

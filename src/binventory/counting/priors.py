@@ -42,4 +42,3 @@ def reweigh(probs: NDArray[np.floating], old: Sequence[float], new: Sequence[flo
     """Distributions [N, 22] under the prior ``old`` as they are under ``new``: p'(k) ∝ p(k) new(k) / old(k)."""
     moved = np.asarray(probs, dtype=np.float64) * (np.asarray(new) / np.asarray(old))
     return np.asarray(moved / moved.sum(axis=1, keepdims=True))
-

@@ -113,9 +113,9 @@ def split_sides(
     """
     ids = [row.id for row in catalogue.rows]
     known = set(ids)
-    unknown = sorted({side for side in given.values()} - set(split.SIDES))
+    unknown = sorted(set(given.values()) - set(split.SIDES))
     if unknown:
-        raise UsageError(f"Side {unknown[0]!r} does not exist", f"there are {', '.join(split.SIDES)}", "name one of them")
+        raise UsageError(f"Side {unknown[0]!r} does not exist", "a photo has one side", ", ".join(split.SIDES))
     with _database(catalogue.work) as base:
         stored = {
             id: Placement(side, reason)
@@ -177,7 +177,8 @@ def _database(work: Path, read_only: bool = False) -> Iterator[duckdb.DuckDBPyCo
     except (duckdb.Error, OSError) as error:
         busy = "lock" in str(error)
         why = "another binventory is writing to it" if busy else str(error).splitlines()[0]
-        raise OutsideError(f"{path} cannot be opened", why, "wait for it to end" if busy else "another --work") from None
+        next = "wait for it to end" if busy else "another --work"
+        raise OutsideError(f"{path} cannot be opened", why, next) from None
     try:
         if not read_only:
             for table, columns in TABLES.items():
@@ -196,7 +197,7 @@ def _sql_told() -> Iterator[None]:
     except duckdb.Error as error:
         tables = ", ".join(TABLES)
         reason = " ".join(str(error).split())[:300].rstrip(".")
-        raise UsageError("The query does not run", reason, f'a select over {tables}') from None
+        raise UsageError("The query does not run", reason, f"a select over {tables}") from None
 
 
 def _insert(base: duckdb.DuckDBPyConnection, table: str, rows: Iterable[object]) -> None:

@@ -1,204 +1,39 @@
-"""The goods of drawn bins: articles with a size and a look, how they may lie in a cell, how they are painted.
-
-Lengths are inches. In a cell x runs to the right from its left wall, y upwards from its floor and z backwards from its
-front opening, which is the plane z = 0.
-"""
+"""How goods are painted: printed faces of boxes, creased bags, tubs and rolls, each with its soft shadow."""
 
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
-from itertools import permutations
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-Inches: TypeAlias = tuple[float, float, float]
-Colour: TypeAlias = tuple[int, int, int]
-Points: TypeAlias = NDArray[np.float64]
+from binventory.data.drawn.goods import (
+    BLACK,
+    CARDBOARD,
+    SYLLABLES,
+    WHITE,
+    Article,
+    Colour,
+    Inches,
+    Item,
+    Kind,
+    Points,
+    View,
+    far_to_near,
+    rotation,
+)
 
 _CORNERS: Points = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 _TOP, _LEFT, _RIGHT, _FRONT = (3, 7, 6, 2), (3, 2, 0, 1), (6, 7, 5, 4), (2, 6, 4, 0)
-_SYLLABLES = ("ba", "cor", "del", "fen", "gra", "ha", "lum", "mi", "nor", "pa", "quo", "ri", "sol", "ta", "ven", "zo")
-_CARDBOARD, _BLACK, _WHITE = (176, 134, 96), (40, 38, 40), (224, 220, 214)
-
-
-class Kind(Enum):
-    """What an article is, by the way it stands and shines."""
-
-    BOX = "Box"
-    BAG = "Pouch"
-    BOOK = "Book"
-    TUB = "Jar"
-    ROLL = "Roll"
-
-
-@dataclass(frozen=True, slots=True)
-class Article:
-    """One product. `size` is (length, width, height), falling, in inches; `look` seeds its print."""
-
-    asin: str
-    name: str
-    kind: Kind
-    size: Inches
-    pounds: float
-    base: Colour
-    accent: Colour
-    look: int
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One piece of an article where it lies.
-
-    `laid` is the article's size as turned to (x, y, z); `place` the lowest, leftmost, foremost point of the room that
-    it takes up once leant and turned (radians), `taken` that room's size. Less `depth` is painted later. `look` seeds
-    its creases.
-    """
-
-    article: Article
-    laid: Inches
-    place: Inches
-    taken: Inches
-    yaw: float
-    lean: float
-    depth: float
-    upside_down: bool
-    look: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """The room of one bin: its inner (width, height, depth), and the eye (x, y, distance before the opening)."""
-
-    size: Inches
-    eye: Inches
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """How a cell falls into a picture: pixels an inch in its opening, and the pixel of its lower left corner."""
-
-    cell: Cell
-    scale: float
-    left: float
-    bottom: float
-
-    def at(self, points: Points) -> Points:
-        """Pixel positions (n, 2) of points (n, 3) in the cell."""
-        x, y, distance = self.cell.eye
-        nearness = self.scale * distance / (distance + points[:, 2])
-        across = self.left + self.scale * x + nearness * (points[:, 0] - x)
-        down = self.bottom - self.scale * y - nearness * (points[:, 1] - y)
-        return np.stack([across, down], axis=1)
-
-    def front(self, item: Item) -> tuple[float, float, float, float]:
-        """The (left, top, right, bottom) pixels of the front of the room that the item takes up."""
-        (x, y, z), (dx, dy, _), (eye_x, eye_y, distance) = item.place, item.taken, self.cell.eye
-        nearness = self.scale * distance / (distance + z)
-        left = self.left + self.scale * eye_x + nearness * (x - eye_x)
-        bottom = self.bottom - self.scale * eye_y - nearness * (y - eye_y)
-        return left, bottom - nearness * dy, left + nearness * dx, bottom
-
-
-def new_article(rng: np.random.Generator, volume: float) -> Article:
-    """An article that no other has the ASIN of, of about `volume` cubic inches."""
-    kind = Kind(rng.choice([kind.value for kind in Kind], p=(0.38, 0.27, 0.17, 0.12, 0.06)))
-    width, height = rng.uniform(*_SHAPES[kind])
-    if kind in (Kind.TUB, Kind.ROLL):
-        height = width
-    length = float((volume / (width * height)) ** (1 / 3))
-    size = tuple(sorted((round(max(0.25, length * share), 2) for share in (1.0, width, height)), reverse=True))
-    base, accent = _colours(rng, kind)
-    brand = "".join(rng.choice(_SYLLABLES, size=int(rng.integers(2, 4)))).capitalize()
-    asin = "B0" + "".join(rng.choice(list("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"), size=8))
-    return Article(
-        asin=asin,
-        name=f"{brand} {kind.value} {rng.integers(10, 999)}, {size[0]:.1f} x {size[1]:.1f} x {size[2]:.1f} Inches",
-        kind=kind,
-        size=(size[0], size[1], size[2]),
-        pounds=round(float(math.prod(size) * rng.uniform(0.008, 0.035)), 2),
-        base=base,
-        accent=accent,
-        look=int(rng.integers(2**32)),
-    )
-
-
-_SHAPES: dict[Kind, tuple[tuple[float, float], tuple[float, float]]] = {
-    Kind.BOX: ((0.45, 0.25), (0.95, 0.75)),
-    Kind.BAG: ((0.55, 0.22), (0.9, 0.45)),
-    Kind.BOOK: ((0.65, 0.08), (0.8, 0.22)),
-    Kind.TUB: ((0.45, 0.45), (0.9, 0.9)),
-    Kind.ROLL: ((0.35, 0.35), (0.6, 0.6)),
-}
-
-
-def _colours(rng: np.random.Generator, kind: Kind) -> tuple[Colour, Colour]:
-    plain = {Kind.BOX: (_CARDBOARD, _BLACK, _WHITE), Kind.TUB: (_WHITE, _WHITE, _BLACK)}.get(kind, (_BLACK, _WHITE))
-    base = plain[rng.integers(len(plain))] if rng.random() < 0.62 else _dye(rng)
-    drift = rng.integers(-12, 13, size=3)
-    red, green, blue = (int(value) for value in np.clip(np.add(base, drift), 25, 235))
-    return (red, green, blue), _dye(rng)
-
-
-def _dye(rng: np.random.Generator) -> Colour:
-    """Any colour but seldom a loud one: goods look dull in a bin's light."""
-    hue = rng.normal(0.4, 0.5) if rng.random() < 0.55 else rng.normal(3.7, 0.5)
-    grey = rng.uniform(55, 185)
-    strength = rng.uniform(0.1, 0.55) * min(grey, 240 - grey)
-    red, green, blue = (int(grey + strength * math.cos(hue - turn)) for turn in (0.0, 2.1, 4.2))
-    return red, green, blue
-
-
-def ways_to_lie(article: Article, cell: Cell) -> list[Inches]:
-    """The ways to turn an article so that it fits into the cell, likelier ones first; none if it is too big."""
-    ways: set[Inches] = set(permutations(article.size, 3))
-    room = np.multiply(cell.size, (0.92, 0.9, 0.95))
-    fits = sorted(way for way in ways if np.all(way <= room))
-    # A tub stands or shows its lid and a roll does not stand; goods are stowed with their long side inwards.
-    if article.kind is Kind.TUB:
-        fits = [way for way in fits if abs(way[0] - min(way[1], way[2])) < 0.01] or fits
-    elif article.kind is Kind.ROLL:
-        fits = [way for way in fits if way[1] <= max(way[0], way[2])] or fits
-    return sorted(fits, key=lambda way: way[0] * way[1] / way[2] ** 0.5)
-
-
-def room_taken(laid: Inches, yaw: float, lean: float) -> Inches:
-    """The room (x, y, z) that a thing laid so takes up once turned about the upright and leant, in radians."""
-    dx, dy, dz = (np.abs(_rotation(yaw, lean)) @ laid).tolist()
-    return dx, dy, dz
-
-
-def _rotation(yaw: float, lean: float) -> Points:
-    cy, sy, cl, sl = math.cos(yaw), math.sin(yaw), math.cos(lean), math.sin(lean)
-    return np.array([(cl * cy, -sl, cl * sy), (sl * cy, cl, sl * sy), (-sy, 0, cy)])
-
-
-def seen_shares(items: Sequence[Item], cell: Cell) -> Points:
-    """The share (n,), 0 to 1, of each item's front that no other item nor the frame hides, to about 0.1."""
-    view = View(cell, scale=44 / cell.size[0], left=0.0, bottom=44 * cell.size[1] / cell.size[0])
-    owner = np.full((max(1, round(view.bottom)), 44), -1)
-    areas = np.ones(len(items))
-    for index in _far_to_near(items):
-        left, top, right, bottom = (round(edge) for edge in view.front(items[index]))
-        areas[index] = max(1, right - left) * max(1, bottom - top)
-        owner[max(0, top) : max(0, bottom, top + 1), max(0, left) : max(0, right, left + 1)] = index
-    return np.bincount(owner[owner >= 0], minlength=len(items)) / areas
-
-
-def _far_to_near(items: Sequence[Item]) -> list[int]:
-    return sorted(range(len(items)), key=lambda index: -items[index].depth)
 
 
 def paint_goods(canvas: Image.Image, items: Sequence[Item], view: View) -> None:
     """Paint the items into an RGB picture of their cell, far ones first, each with its soft shadow behind it."""
-    for index in _far_to_near(items):
-        item = items[index]
+    for _, item in far_to_near(items):
         _shade(canvas, view.front(item))
-        if item.article.kind in (Kind.BOX, Kind.BOOK):
+        if item.article.kind.boxy:
             _paint_box(canvas, item, view)
         else:
             _paint_soft(canvas, item, view)
@@ -213,7 +48,7 @@ def _shade(canvas: Image.Image, front: tuple[float, float, float, float]) -> Non
 
 def _paint_box(canvas: Image.Image, item: Item, view: View) -> None:
     middle = np.add(item.place, np.multiply(item.taken, 0.5))
-    corners = view.at(middle + _CORNERS * item.laid @ _rotation(item.yaw, item.lean).T)
+    corners = view.at(middle + _CORNERS * item.laid @ rotation(item.yaw, item.lean).T)
     for face, panel in zip((_TOP, _LEFT, _RIGHT, _FRONT), _panels(item.article, item.laid, view.scale), strict=True):
         quad = corners[list(face)]
         (ax, ay), (bx, by) = quad[2] - quad[0], quad[3] - quad[1]
@@ -237,7 +72,7 @@ def _paste_quad(canvas: Image.Image, panel: Image.Image, quad: Points) -> None:
     extent = (int(size[0]), int(size[1]))
     stretched = panel.transform(extent, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
     mask = Image.new("L", extent)
-    ImageDraw.Draw(mask).polygon([(x, y) for x, y in inner.tolist()], fill=255)
+    ImageDraw.Draw(mask).polygon(inner.ravel().tolist(), fill=255)
     canvas.paste(stretched, (int(corner[0]), int(corner[1])), mask)
 
 
@@ -264,24 +99,24 @@ def _panel(article: Article, width: int, height: int, rng: np.random.Generator) 
         return _panel(article, height, width, rng).transpose(Image.Transpose.ROTATE_90)
     panel = Image.new("RGB", (width, height), article.base)
     pen = ImageDraw.Draw(panel)
-    ink = _BLACK if sum(article.base) > 330 else _WHITE
+    ink = BLACK if sum(article.base) > 330 else WHITE
     x, y = rng.uniform(0.05, 0.45) * width, rng.uniform(0.1, 0.5) * height
     if rng.random() < 0.45:
         pen.rectangle((0, y, width, y + rng.uniform(0.15, 0.5) * height), fill=article.accent)
     if rng.random() < 0.25:
         pen.ellipse((x, 0.15 * height, x + 0.5 * height, 0.65 * height), fill=_mixed(article.accent, article.base, 0.6))
-    if rng.random() < 0.45 and sum(article.base) != sum(_CARDBOARD):
+    if rng.random() < 0.45 and sum(article.base) != sum(CARDBOARD):
         panel.paste(_picture(article, int(0.45 * width), int(0.8 * height), rng), (int(x), int(0.1 * height)))
     if article.kind is Kind.BOX and article.base[0] > 1.4 * article.base[2]:
         pen.rectangle((0, 0.42 * height, width, 0.58 * height), fill=_mixed(article.base, (225, 205, 180), 0.45))
     if rng.random() < 0.75:
-        pen.text((x, y), article.name.split()[0], fill=ink, font=_font(int(min(0.4 * height, 0.2 * width, 34))))
+        pen.text((x, y), article.name.split()[0], fill=ink, font=font(int(min(0.4 * height, 0.2 * width, 34))))
     for row in range(int(rng.integers(0, 6))):
         line = _small_print(int(rng.integers(12)))
         panel.paste(_mixed(ink, article.base, 0.4), (int(0.08 * width), int(y + 0.3 * height + 6 * row)), line)
     if rng.random() < 0.4 and height > 26 and width > 40:
         _stick_barcode(pen, rng.uniform(0, width - 36), rng.uniform(0, height - 22), rng)
-    pen.rectangle((0, 0, width - 1, height - 1), outline=_mixed(article.base, _WHITE, 0.25))
+    pen.rectangle((0, 0, width - 1, height - 1), outline=_mixed(article.base, WHITE, 0.25))
     return panel
 
 
@@ -295,9 +130,9 @@ def _picture(article: Article, width: int, height: int, rng: np.random.Generator
 @functools.cache
 def _small_print(number: int) -> Image.Image:
     rng = np.random.default_rng(number)
-    words = " ".join("".join(rng.choice(_SYLLABLES, size=int(rng.integers(1, 4)))) for _ in range(number % 5 + 1))
-    line = Image.new("L", (int(_font(7).getlength(words)) + 1, 9))
-    ImageDraw.Draw(line).text((0, 0), words, fill=255, font=_font(7))
+    words = " ".join("".join(rng.choice(SYLLABLES, size=int(rng.integers(1, 4)))) for _ in range(number % 5 + 1))
+    line = Image.new("L", (int(font(7).getlength(words)) + 1, 9))
+    ImageDraw.Draw(line).text((0, 0), words, fill=255, font=font(7))
     return line
 
 
@@ -305,7 +140,7 @@ def _stick_barcode(pen: ImageDraw.ImageDraw, x: float, y: float, rng: np.random.
     pen.rectangle((x, y, x + 34, y + 20), fill=(228, 226, 222))
     for bar in np.flatnonzero(rng.random(28) < 0.5).tolist():
         pen.line((x + 3 + bar, y + 3, x + 3 + bar, y + 12), fill=(70, 66, 64))
-    pen.text((x + 5, y + 12), "X000K7", fill=(90, 86, 84), font=_font(7))
+    pen.text((x + 5, y + 12), "X000K7", fill=(90, 86, 84), font=font(7))
 
 
 def _paint_soft(canvas: Image.Image, item: Item, view: View) -> None:
@@ -335,7 +170,7 @@ def _bag(item: Item, width: int, height: int) -> tuple[Image.Image, Image.Image]
     radius = (np.abs(np.cos(angle)) ** 4 + np.abs(np.sin(angle)) ** 4) ** -0.25 * rng.normal(0.99, 0.03, size=28)
     outline = np.stack([(1 + radius * np.cos(angle)) * width / 2, (1 + radius * np.sin(angle)) * height / 2], axis=1)
     mask = Image.new("L", (width, height))
-    ImageDraw.Draw(mask).polygon([(x, y) for x, y in outline.tolist()], fill=(255, 250, 195)[item.article.look % 3])
+    ImageDraw.Draw(mask).polygon(outline.ravel().tolist(), fill=(255, 250, 195)[item.article.look % 3])
     return body, mask.filter(ImageFilter.GaussianBlur(1.2))
 
 
@@ -345,10 +180,10 @@ def _tub(item: Item, width: int, height: int) -> tuple[Image.Image, Image.Image]
     cap = max(3, int(0.16 * height))
     body = Image.new("RGB", (width, height), item.article.base)
     body.paste(_printed(item, width, max(4, int(0.6 * height))), (0, int(0.27 * height)))
-    pen, lid = ImageDraw.Draw(body), _mixed(item.article.accent, _WHITE, item.article.look % 2)
+    pen, lid = ImageDraw.Draw(body), _mixed(item.article.accent, WHITE, item.article.look % 2)
     pen.rectangle((0, 0, width, cap), fill=lid)
     for rib in range(2, width, 4):
-        pen.line((rib, 2, rib, cap), fill=_mixed(lid, _BLACK, 0.18))
+        pen.line((rib, 2, rib, cap), fill=_mixed(lid, BLACK, 0.18))
     body = ImageChops.multiply(body, _barrel().resize((width, height)).convert("RGB"))
     mask = Image.new("L", (width, height))
     pen = ImageDraw.Draw(mask)
@@ -359,12 +194,12 @@ def _tub(item: Item, width: int, height: int) -> tuple[Image.Image, Image.Image]
 
 def _lid(item: Item, width: int, height: int) -> tuple[Image.Image, Image.Image]:
     """A tub on its side, seen from its lid."""
-    lid = _mixed(item.article.accent, _WHITE, item.article.look % 2)
+    lid = _mixed(item.article.accent, WHITE, item.article.look % 2)
     body, mask = Image.new("RGB", (width, height), lid), Image.new("L", (width, height))
     pen = ImageDraw.Draw(body)
     for share, dark in ((0.04, 0.3), (0.09, 0.0), (0.2, 0.12), (0.23, 0.03)):
         ring = (share * width, share * height, (1 - share) * width, (1 - share) * height)
-        pen.ellipse(ring, fill=_mixed(lid, _BLACK, dark))
+        pen.ellipse(ring, fill=_mixed(lid, BLACK, dark))
     ImageDraw.Draw(mask).ellipse((0, 0, width - 1, height - 1), fill=255)
     return _lit(body, 1.0, 0.7), mask
 
@@ -385,7 +220,8 @@ def _mixed(one: Colour, other: Colour, share: float) -> Colour:
 
 
 @functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font at that many pixels, 6 or more."""
     return ImageFont.load_default(max(6, size))
 
 

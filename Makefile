@@ -1,0 +1,61 @@
+# python3 and make are all that these need. `make help` says what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+PHOTOS ?=
+# With PHOTOS="DIR …" the demo runs on them; else it draws its own.
+DATA := $(if $(PHOTOS),$(PHOTOS),$(DEMO)/bins)
+FLAGS := $(foreach dir,$(DATA),--data $(dir))
+
+.PHONY: help install install-dev demo test check bench docs soak lock clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+install: .venv/installed ## Install into .venv, from pinned and hashed packages
+
+install-dev: .venv/installed-dev ## Install what tests and checks need, too
+
+.venv/installed: requirements/base.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed. Try: make PYTHON=python3.12 install.")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/base.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: install ## Draw bins, learn to count them, judge it, count six (or PHOTOS="DIR …")
+	@$(if $(PHOTOS),true,$(BIN)/binventory draw --out $(DEMO)/bins --bins 1500)
+	$(BIN)/binventory train $(FLAGS) --recipe quick --work $(DEMO)/work --out $(DEMO)/bundle
+	$(BIN)/binventory evaluate --bundle $(DEMO)/bundle $(FLAGS) --work $(DEMO)/work --split test --out $(DEMO)/evaluation.html
+	@$(BIN)/binventory sql --work $(DEMO)/work --csv "select address from photos join sides using (id) where side = 'test' and count is not null order by hash(id) limit 6" | tail -n +2 > $(DEMO)/six.txt
+	@tr '\n' '\0' < $(DEMO)/six.txt | xargs -0 $(BIN)/binventory count --bundle $(DEMO)/bundle --pictures $(DEMO)/pictures
+	@echo; echo "figures and photos: $(DEMO)/evaluation.html"; echo "the six, drawn:     $(DEMO)/pictures/sheet-001.png"; echo "the bundle:         $(DEMO)/bundle"
+
+test: install-dev ## Run the tests
+	$(BIN)/python -m pytest
+
+check: install-dev ## Lint, types, and what may import what
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install-dev ## Measure speed, as ratios in one run
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: install-dev ## Write the command reference from the commands themselves
+	$(BIN)/python docs/reference.py
+
+soak: install-dev ## The longer checks
+	$(BIN)/python -m pytest -m soak
+
+lock: install-dev ## Compile requirements/*.txt anew from *.in
+	for name in base dev; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## Remove what make has made, the environment aside
+	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,102 @@
+"""Makes the bundle ``open``: an Apache-2.0 trunk, quantised, with a head fitted on drawn bins. No photo of ABID's.
+
+    python ship/open.py --weights tf_efficientnet_lite2.safetensors [--bins 12000] [--out src/binventory/shipped/open]
+
+Needs the ``train`` extra. The weights are EfficientNet-Lite2's (TensorFlow TPU models, Apache-2.0) as a timm state
+dict; ``timm.create_model("tf_efficientnet_lite2", pretrained=True).state_dict()`` are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import binventory
+from binventory import photo, recipe
+from binventory.cli import terminal
+from binventory.counting import bundle, priors
+from binventory.counting.bundle import Bundle, Input, Manifest, Probe
+from binventory.counting.calibration import Calibration, Group
+from binventory.counting.head import Head
+from binventory.counting.trunk import OnnxTrunk, runtime
+from binventory.data import catalogue, drawn
+from binventory.learning import export, quick
+from binventory.records import LEVELS
+
+SIZE = Input(260, 260, "squash")
+NOTE = (
+    "bundle open has learnt from drawn bins only and counts real ones poorly; fit it to photos of your site: "
+    "binventory train --data DIR --from open --out BUNDLE"
+)
+
+
+def main() -> None:
+    """Draw bins, export and quantise the trunk, fit the head, write the bundle."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--weights", type=Path, required=True)
+    options.add_argument("--bins", type=int, default=12_000)
+    options.add_argument("--seed", type=int, default=20_260_101)
+    options.add_argument("--work", type=Path, default=Path("build/open"))
+    options.add_argument("--out", type=Path, default=Path("src/binventory/shipped/open"))
+    given = options.parse_args()
+
+    bins = given.work / "bins"
+    for _ in terminal.tracked(drawn.write(bins, given.bins, given.seed), "drawing bins", given.bins):
+        pass
+    pictures = np.stack([_picture(number, given.seed + 1) for number in range(1, 137)])
+    onnx = given.work / "trunk.onnx"
+    if not onnx.is_file():
+        network = export.backbone("tf_efficientnet_lite2", given.weights)
+        whole = export.trunk(network, SIZE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        small = export.quantised(whole, pictures[:128])
+        apart = OnnxTrunk(small).features(pictures[128:]) - OnnxTrunk(whole).features(pictures[128:])
+        print(f"trunk: {len(whole) / 1e6:.1f} MB in float, {len(small) / 1e6:.1f} MB in int8, "
+              f"features apart by {np.abs(apart).mean():.4f} on average")  # fmt: skip
+        onnx.write_bytes(small)
+    base = _unfitted(onnx.read_bytes(), pictures[128:])
+    settings = recipe.load("quick", ["prior=reference"])
+    data = catalogue.build([str(bins)], given.work / "catalogue", settings.link, terminal.tracked)
+    data = catalogue.split_sides(data, settings.split, settings.seed)
+    made = quick.train(base, data, settings, "open", terminal.tracked)
+    manifest = replace(made.manifest, licence="Apache-2.0", derived_from=base.manifest.derived_from, note=NOTE)
+    licence = (Path(__file__).parent.parent / "LICENSE").read_bytes()
+    made = replace(made, manifest=manifest, extra=(("LICENSE", licence),))
+    bundle.save(made, given.out)
+    print(f"written: {given.out}", made.manifest.figures["validate"])
+
+
+def _picture(number: int, seed: int) -> photo.Pixels:
+    drawing = drawn.draw_one(number, seed)
+    return photo.fit(photo.decode(drawing.jpeg), SIZE.height, SIZE.width, SIZE.fit)
+
+
+def _unfitted(onnx: bytes, pictures: photo.Pixels) -> Bundle:
+    """The trunk with an empty head, for ``quick`` to start from; the probe's features are this machine's."""
+    features = OnnxTrunk(onnx).features(pictures)
+    manifest = Manifest(
+        name="open",
+        input=SIZE,
+        licence="Apache-2.0",
+        derived_from=("EfficientNet-Lite2 trained on ImageNet (TensorFlow TPU models, Apache-2.0)",),
+        runtime=runtime(),
+        trained_prior=priors.EVEN,
+        reference_prior=priors.REFERENCE,
+        prior=priors.EVEN,
+        tail_mean=30.0,
+        learnt_from={},
+        recipe={},
+        figures={},
+        version=binventory.__version__,
+        hashes={},
+    )
+    everything = Calibration(1.0, 0.9, (Group(tuple(range(LEVELS)), 0, 2.0),), 2.0, 0, 0)
+    head = Head(np.zeros((features.shape[1], LEVELS), np.float32), np.zeros(LEVELS, np.float32))
+    return Bundle(manifest, onnx, head, everything, "", b"id,sha256,likeness,side\n", Probe(pictures, features))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

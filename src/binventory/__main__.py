@@ -1,0 +1,5 @@
+"""``python -m binventory`` is ``binventory``."""
+
+from binventory.cli import main
+
+main()

@@ -1,0 +1,146 @@
+"""Verbs that turn photos into counts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from binventory.cli import terminal
+from binventory.errors import BinventoryError
+from binventory.records import Count, Photo, shown
+
+if TYPE_CHECKING:
+    from binventory.counting.counter import Counter
+
+BundleOption = Annotated[
+    str | None,
+    typer.Option("--bundle", help="A bundle: directory, .tar.gz, s3:// address or shipped name.", metavar="BUNDLE"),
+]
+PriorOption = Annotated[
+    str | None,
+    typer.Option("--prior", help="The mix of counts to expect: training, reference or even. Default: the bundle's."),
+]
+
+
+def count(
+    photos: Annotated[
+        list[str], typer.Argument(help="Photos, folders, patterns, s3:// addresses, or - for standard input.")
+    ],
+    bundle: BundleOption = None,
+    prior: PriorOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a photo.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
+    pictures: Annotated[Path | None, typer.Option(help="Also draw contact sheets into this folder.")] = None,
+) -> None:
+    """Count the items in photos: the likeliest count, its confidence, and a 90 % interval.
+
+    A photo that cannot be read is a row with its reason, and the rest goes on; the exit status is then 3.
+    """
+    counter = load_counter(bundle, prior)
+    if counter.bundle.manifest.note:
+        terminal.say(f"note: {counter.bundle.manifest.note}")
+    named = list(_addresses(photos))
+    outcomes = terminal.tracked(_counted(counter, named), "counting", len(named))
+    if pictures:
+        outcomes = _pictured(outcomes, pictures)
+    errors: list[BinventoryError] = []
+    rows = _noted(outcomes, errors)
+    if as_json:
+        for photo, outcome in rows:
+            terminal.print_json(_row(photo, outcome))
+    elif as_csv:
+        terminal.print_csv(_COLUMNS, (_cells(photo, outcome) for photo, outcome in rows))
+    else:
+        terminal.print_table(_COLUMNS, (_cells(photo, outcome) for photo, outcome in rows))
+    if pictures:
+        terminal.say(f"contact sheets: {pictures}")
+    raise typer.Exit(terminal.status_of(errors))
+
+
+def load_counter(bundle: str | None, prior: str | None) -> Counter:
+    """The counter of a bundle under a prior by name. Raises BundleError, UsageError."""
+    from binventory.counting import priors
+    from binventory.counting.counter import Counter
+
+    counter = Counter.load(bundle)
+    return counter if prior is None else counter.under(priors.named(prior, counter.bundle.manifest.trained_prior))
+
+
+Outcome = tuple[Photo, Count | BinventoryError]
+_COLUMNS = ("photo", "count", "confidence", "90 % interval", "problem")
+
+
+def _addresses(given: Iterable[str]) -> Iterator[str | tuple[str, BinventoryError]]:
+    """Every photo that the arguments stand for; an argument that stands for none is its own error."""
+    from binventory import objects
+    from binventory.photo import SUFFIXES
+
+    for one in given:
+        try:
+            yield from objects.find(one, SUFFIXES)
+        except BinventoryError as error:
+            yield one, error
+
+
+def _counted(counter: Counter, named: Iterable[str | tuple[str, BinventoryError]]) -> Iterator[Outcome]:
+    """Photos and their outcomes in order; a photo's bytes are dropped when its outcome is there."""
+    from binventory.counting.counter import read_photo
+    from binventory.flow import ahead
+
+    def opened(one: str | tuple[str, BinventoryError]) -> tuple[Photo, BinventoryError | None]:
+        if isinstance(one, tuple):
+            return Photo(one[0], b""), one[1]
+        try:
+            return read_photo(one), None
+        except BinventoryError as error:
+            return Photo(one, b""), error
+
+    waiting: deque[Photo] = deque()
+
+    def remembered() -> Iterator[Photo | BinventoryError]:
+        for photo, error in ahead(opened, named, threads=8):
+            waiting.append(photo)
+            yield error or photo
+
+    for outcome in counter.count_each(remembered()):
+        yield waiting.popleft(), outcome
+
+
+def _noted(outcomes: Iterable[Outcome], errors: list[BinventoryError]) -> Iterator[Outcome]:
+    for photo, outcome in outcomes:
+        if isinstance(outcome, BinventoryError):
+            errors.append(outcome)
+        yield photo, outcome
+
+
+def _pictured(outcomes: Iterable[Outcome], folder: Path) -> Iterator[Outcome]:
+    """The same outcomes, drawn into contact sheets on their way."""
+    from binventory import photo as pixels
+    from binventory.counting import sheet
+    from binventory.flow import chunks
+
+    for number, chunk in enumerate(chunks(outcomes, sheet.CELLS), start=1):
+        drawn = [
+            (one.name, None if isinstance(outcome, BinventoryError) else pixels.decode(one.data, one.name), outcome)
+            for one, outcome in chunk
+        ]
+        sheet.write_sheet(drawn, folder / f"sheet-{number:03}.png")
+        yield from chunk
+
+
+def _row(photo: Photo, outcome: Count | BinventoryError) -> dict[str, object]:
+    if isinstance(outcome, BinventoryError):
+        return {"photo": photo.name, "error": outcome.as_row()}
+    return outcome.as_row(photo.name)
+
+
+def _cells(photo: Photo, outcome: Count | BinventoryError) -> tuple[str, ...]:
+    if isinstance(outcome, BinventoryError):
+        return photo.name, "", "", "", str(outcome)
+    low, high = outcome.interval
+    ends = str(low) if low == high else f"{shown(low)} to {shown(21 if high is None else high)}"
+    return photo.name, shown(outcome.count), f"{outcome.confidence:.0%}", ends, ""

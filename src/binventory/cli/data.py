@@ -1,0 +1,145 @@
+"""Verbs for photos and their records, before any model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from binventory.cli import terminal
+
+if TYPE_CHECKING:
+    from binventory.data.catalogue import Catalogue
+    from binventory.recipe import Recipe
+
+DataOption = Annotated[
+    list[str],
+    typer.Option("--data", help="A folder or s3:// prefix of photos; may be given several times.", metavar="DIR"),
+]
+WorkOption = Annotated[
+    Path | None,
+    typer.Option("--work", help="Where catalogue, sides and caches lie. Default: named by the data, in your cache."),
+]
+RecipeOption = Annotated[str, typer.Option("--recipe", help="quick, full, or a TOML file.", metavar="RECIPE")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting over the recipe: section.field=value.", metavar="SETTING"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def catalogue(
+    data: DataOption,
+    work: WorkOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Catalogue photos and records: what is there, what it says, which photos show one bin, what was refused."""
+    from binventory import recipe
+
+    found = catalogued(data, work, recipe.load("quick", settings or ()))
+    labelled = [row.count for row in found.rows if row.count is not None]
+    summary = {
+        "photos": len(found.rows),
+        "labelled": len(labelled),
+        "runs": len({row.run for row in found.rows}),
+        "links": len(found.links),
+        "rejects": len(found.rejects),
+        "work": str(found.work),
+    }
+    if as_json:
+        terminal.print_json(summary)
+    else:
+        terminal.print_table(("", ""), summary.items())
+    terminal.tell_rejects(found.rejects, found.work)
+    raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
+
+
+def split(
+    data: DataOption,
+    work: WorkOption = None,
+    hold_out: Annotated[
+        str | None, typer.Option(help="A file of ids, one a line, whose runs go to calibrate or test.", metavar="FILE")
+    ] = None,
+    sides: Annotated[
+        str | None, typer.Option(help="A CSV id,side with sides of your own for new photos.", metavar="FILE")
+    ] = None,
+    recipe: RecipeOption = "quick",
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give every photo its side, whole runs together: train, validate, calibrate or test. Sides once given stay."""
+    from binventory import recipe as recipes
+    from binventory.data import catalogue as catalogues
+    from binventory.data import lists
+
+    chosen = recipes.load(recipe, settings or ())
+    held = lists.read_ids(hold_out) if hold_out else []
+    given = lists.read_sides(sides) if sides else {}
+    found = catalogued(data, work, chosen)
+    found = catalogues.split_sides(found, chosen.split, chosen.seed, held, given)
+    there = {row.id for row in found.rows}
+    missing = [id for id in held if id not in there]
+    if missing:
+        terminal.say(f"note: {len(missing):,} ids of {hold_out} are not in the data ({', '.join(missing[:3])} …)")
+    tally = catalogues.tally(found.rows)
+    if as_json:
+        for side, numbers in tally.items():
+            terminal.print_json({"side": side, **numbers})
+    else:
+        terminal.print_table(("side", "photos", "labelled", "runs"), [(side, *n.values()) for side, n in tally.items()])
+    terminal.tell_rejects(found.rejects, found.work)
+    raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="SQL over photos, items, rejects, links, runs and sides.")],
+    data: Annotated[list[str] | None, typer.Option(help="The data that was catalogued.", metavar="DIR")] = None,
+    work: WorkOption = None,
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write the answer as Parquet.", metavar="FILE")] = None,
+) -> None:
+    """Ask the catalogue in SQL (DuckDB's). Nothing can be changed by it."""
+    from binventory.data import catalogue as catalogues
+    from binventory.errors import UsageError
+
+    if work is None and not data:
+        raise UsageError("sql needs a catalogue", "neither --data nor --work was given", "--data DIR")
+    place = work or catalogues.work_for(data or [])
+    if parquet:
+        catalogues.export(place, query, parquet)
+        terminal.say(f"written: {parquet}")
+        return
+    columns, rows = catalogues.query(place, query)
+    if as_json:
+        for row in rows:
+            terminal.print_json(dict(zip(columns, row, strict=True)))
+    elif as_csv:
+        terminal.print_csv(columns, rows)
+    else:
+        terminal.print_table(columns, rows)
+
+
+def draw(
+    out: Annotated[Path, typer.Option(help="The folder to draw into, in the bucket's layout.", metavar="DIR")],
+    bins: Annotated[int, typer.Option(help="How many bins.", min=1)] = 800,
+    seed: Annotated[int, typer.Option(help="Another seed draws other bins.", min=0)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw bins in code, photos and records, to try things without real ones. Bins already there are kept."""
+    from binventory.data import drawn
+
+    written = sum(terminal.tracked(drawn.write(out, bins, seed), "drawing bins", bins))
+    if as_json:
+        terminal.print_json({"bins": bins, "written": written, "data": str(out)})
+    else:
+        terminal.print_table(("", ""), [("bins", bins), ("newly drawn", written), ("data", out)])
+
+
+def catalogued(data: list[str], work: Path | None, recipe: Recipe) -> Catalogue:
+    """The catalogue of the data, brought up to date, with progress."""
+    from binventory.data import catalogue as catalogues
+
+    return catalogues.build(data, work or catalogues.work_for(data), recipe.link, terminal.tracked)

@@ -1,0 +1,144 @@
+"""Verbs that make bundles and judge them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from binventory.cli import terminal
+from binventory.cli.counting import BundleOption, PriorOption, load_counter
+from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued
+
+if TYPE_CHECKING:
+    from binventory.learning.evaluate import Evaluation
+
+
+def train(
+    data: DataOption,
+    out: Annotated[str, typer.Option(help="The bundle to write: a directory, a .tar.gz or s3://.", metavar="BUNDLE")],
+    recipe: RecipeOption = "quick",
+    settings: SetOption = None,
+    base: Annotated[
+        str | None, typer.Option("--from", help="The bundle whose trunk to start from.", metavar="BUNDLE")
+    ] = None,
+    work: WorkOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a bundle from photos and their counts: catalogue, split, fit, calibrate. Cached work is not done again."""
+    from binventory import recipe as recipes
+    from binventory.counting import bundle as bundles
+    from binventory.data import catalogue as catalogues
+    from binventory.errors import UsageError
+    from binventory.learning import quick
+
+    chosen = recipes.load(recipe, settings or ())
+    if chosen.kind == "full":
+        raise UsageError("Recipe full is not in this version", "only heads are fitted yet", "--recipe quick")
+    bundles.refuse_overwriting(out)
+    start = bundles.load(base)
+    found = catalogued(data, work, chosen)
+    found = catalogues.split_sides(found, chosen.split, chosen.seed)
+    terminal.tell_rejects(found.rejects, found.work)
+    name = Path(out.rstrip("/")).name.removesuffix(".tar.gz")
+    made = quick.train(start, found, chosen, name, terminal.tracked)
+    bundles.save(made, out)
+    scored = made.manifest.figures["validate"]
+    if as_json:
+        terminal.print_json({"bundle": out, "work": str(found.work), "validate": scored})
+    else:
+        low, high = scored["accuracy_ci"]
+        rows = [
+            ("bundle", out),
+            ("learnt from", " + ".join(f"{n['labelled']:,} {side}" for side, n in made.manifest.learnt_from.items())),
+            ("exact, on validate", f"{scored['accuracy']:.1%} ({low:.1%} to {high:.1%})"),
+            ("commonest count", f"{scored['majority_accuracy']:.1%}"),
+            ("within one", f"{scored['within_one']:.1%}"),
+            ("RMSE", f"{scored['rmse']:.2f}"),
+            ("work", found.work),
+        ]
+        terminal.print_table(("", ""), rows)
+    raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
+
+
+def evaluate(
+    data: DataOption,
+    bundle: BundleOption = None,
+    split: Annotated[str, typer.Option(help="Judge the test side, or all photos: test or all.")] = "all",
+    counts: Annotated[str | None, typer.Option(help="Judge photos of these true counts: 1-5.", metavar="RANGE")] = None,
+    ids: Annotated[str | None, typer.Option(help="Judge these photos: a file, one id a line.", metavar="FILE")] = None,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Weigh every true count alike.")] = False,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Judge photos that the bundle has learnt from, too.")
+    ] = False,
+    prior: PriorOption = None,
+    work: WorkOption = None,
+    out: Annotated[Path | None, typer.Option(help="Also write one HTML page with pictures.", metavar="PAGE")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a bundle on photos that it has not seen: accuracy with its interval over runs, beside baselines."""
+    from binventory import objects
+    from binventory import recipe as recipes
+    from binventory.data import lists
+    from binventory.errors import UsageError
+    from binventory.learning import evaluate as evaluation
+
+    if split not in ("test", "all"):
+        raise UsageError(f"Split {split!r} does not exist", "photos are judged on the test side or all", "--split test")
+    quantities = lists.parse_quantities(counts) if counts else None
+    chosen_ids = frozenset(lists.read_ids(ids)) if ids else None
+    counter = load_counter(bundle, prior)
+    found = catalogued(data, work, recipes.load())
+    terminal.tell_rejects(found.rejects, found.work)
+    rows = evaluation.choose(found, split=split, quantities=quantities, ids=chosen_ids)
+    judged = evaluation.evaluate(
+        counter, counter.bundle, found, rows,
+        quantities=quantities, balanced=balanced, include_seen=include_seen, track=terminal.tracked,
+    )  # fmt: skip
+    for error in judged.unreadable:
+        terminal.say(f"rejected: {error}")
+    if out:
+        from binventory.learning.page import evaluation_page
+
+        title = f"{judged.bundle} on {', '.join(Path(one).name for one in data)}"
+        objects.write(str(out), evaluation_page(judged, title).encode())
+    if as_json:
+        terminal.print_json(judged.as_row())
+    else:
+        _print_figures(judged)
+    if out:
+        terminal.say(f"page: {out}")
+    raise typer.Exit(terminal.status_of([*(reject.error for reject in found.rejects), *judged.unreadable]))
+
+
+def _print_figures(judged: Evaluation) -> None:
+    scored = judged.figures
+    low, high = scored.accuracy_ci
+    rows = [
+        ("photos judged", f"{scored.n:,} in {scored.runs:,} runs", ""),
+        ("dropped, as learnt from", f"{judged.seen:,}", ""),
+        ("exact", f"{scored.accuracy:.1%} ({low:.1%} to {high:.1%})", _against(judged, "majority", "accuracy")),
+        ("within one", f"{scored.within_one:.1%}", _against(judged, "median", "within_one")),
+        ("mean absolute error", f"{scored.mae:.2f}", _against(judged, "median", "mae")),
+        ("RMSE", f"{scored.rmse:.2f}", _against(judged, "mean", "rmse")),
+        ("bias", f"{scored.bias:+.2f}", ""),
+        ("90 % interval holds", f"{scored.coverage_90:.1%}", f"{scored.mean_width_90:.1f} counts wide"),
+    ]
+    if scored.set_coverage_90 is not None and scored.set_width_90 is not None:
+        rows.append(("its raw set holds", f"{scored.set_coverage_90:.1%}", f"{scored.set_width_90:.1f} counts wide"))
+    terminal.print_table(("", judged.bundle, "beside it"), rows)
+    terminal.print_table(
+        ("true count", "photos", "exact", "within one", "bias"),
+        [
+            (k if k != "21" else ">20", one.n, f"{one.accuracy:.0%}", f"{one.within_one:.0%}", f"{one.bias:+.1f}")
+            for k, one in scored.by_count.items()
+        ],
+    )
+
+
+def _against(judged: Evaluation, baseline: str, figure: str) -> str:
+    one = judged.figures.baselines[baseline]
+    value = getattr(one, figure)
+    share = figure in ("accuracy", "within_one")
+    return f"{value:.1%} by always {one.answer:.3g}" if share else f"{value:.2f} by always {one.answer:.3g}"

@@ -1,0 +1,100 @@
+"""What verbs print: a Rich table on a terminal, plain lines when piped, JSON or CSV on wish; progress on stderr."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from binventory.data.layout import Reject
+from binventory.errors import BinventoryError
+
+T = TypeVar("T")
+_QUIET_SECONDS = 2.0
+_LINE_SECONDS = 10.0
+_REJECTS_TOLD = 20
+
+
+def say(line: str) -> None:
+    """A line for the person, on stderr, where it disturbs no output that a program reads."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def tracked(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+    """Progress of a loop that takes over two seconds: a bar with rate and time left, or a line now and then."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            yield from progress.track(items, total=total, description=what)
+        return
+    told = time.monotonic() + _QUIET_SECONDS
+    for number, item in enumerate(items):
+        if time.monotonic() > told:
+            say(f"{what}: {number:,}{f' of {total:,}' if total else ''}")
+            told = time.monotonic() + _LINE_SECONDS
+        yield item
+
+
+def json_line(row: Mapping[str, object]) -> str:
+    """One JSON object on one line."""
+    import msgspec
+
+    return msgspec.json.encode(row).decode()
+
+
+def print_json(row: Mapping[str, object]) -> None:
+    """Print one JSON object on one line, at once."""
+    print(json_line(row), flush=True)
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print CSV with a header; text that a spreadsheet would run as a formula is neutralised."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([neutral(cell) for cell in row])
+
+
+def neutral(cell: object) -> object:
+    """The cell, with a quote before text that starts with = + - @, tab or return, as spreadsheets want it."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print rows as a Rich table on a terminal, else as lines with tabs between the cells. Numbers stand right."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(map(str, row)), flush=True)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    kept = [list(map(str, row)) for row in rows]
+    for number, column in enumerate(columns):
+        digits = [row[number][:1] for row in kept if row[number]]
+        right = bool(digits) and all(digit in "0123456789->" for digit in digits)
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    for row in kept:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def tell_rejects(rejects: Sequence[Reject], work: object) -> None:
+    """Say on stderr what was refused, a sentence each, the first twenty."""
+    for reject in rejects[:_REJECTS_TOLD]:
+        say(f"rejected: {reject.error}")
+    if rejects[_REJECTS_TOLD:]:
+        say(f"and {len(rejects) - _REJECTS_TOLD:,} more: binventory sql 'select * from rejects' --work {work}")
+
+
+def status_of(errors: Iterable[BinventoryError]) -> int:
+    """The exit status of a verb that went on past errors: 0 without any, 4 where something outside failed, else 3."""
+    return max((error.exit_status for error in errors), default=0)

@@ -1,0 +1,57 @@
+"""The model card: what a bundle is, learnt from what, how good, and what it must not be used for."""
+
+from __future__ import annotations
+
+from binventory.counting.bundle import Bundle
+from binventory.records import TAIL, shown
+
+
+def written(bundle: Bundle) -> str:
+    """The card as Markdown, from the bundle's own manifest and calibration."""
+    manifest, calibration = bundle.manifest, bundle.calibration
+    scored = manifest.figures.get("validate", {})
+    low, high = scored.get("accuracy_ci", (0, 0))
+    learnt = "; ".join(f"{side}: {n['labelled']:,} photos in {n['runs']:,} runs" for side, n in
+                       manifest.learnt_from.items())  # fmt: skip
+    mix = ", ".join(f"{shown(k)}: {share:.1%}" for k, share in enumerate(manifest.trained_prior) if share >= 0.005)
+    groups = "\n".join(
+        f"| {', '.join(shown(k) for k in group.counts) if len(group.counts) < 4 else _span(group.counts)} "
+        f"| {group.photos} | {group.quantile:.3f} |"
+        for group in calibration.groups
+    )
+    return f"""# {manifest.name}
+
+Counts the items in a photo of one warehouse bin: a calibrated distribution over 0 to {TAIL - 1} and more.
+
+- Made with binventory {manifest.version} by the recipe `{manifest.kind}`, on {manifest.runtime}.
+- Licence: {manifest.licence}. Derived from: {"; ".join(manifest.derived_from) or "nothing else"}.
+- Learnt from: {learnt}.
+- Mix of counts that it learnt from: {mix}.
+
+## Figures
+
+On the validate side, on which its penalty was chosen ({scored.get("n", 0):,} photos, {scored.get("runs", 0):,} runs):
+exact {scored.get("accuracy", 0):.1%} (95 % interval over runs {low:.1%} to {high:.1%}), within one
+{scored.get("within_one", 0):.1%}, RMSE {scored.get("rmse", 0):.2f}; the commonest count alone is right for
+{scored.get("majority_accuracy", 0):.1%}. For figures on photos that it has not met: `binventory evaluate`.
+
+## Intervals
+
+Conformal sets at {calibration.coverage:.0%}, label-conditional, fitted on {calibration.runs:,} runs (one photo each).
+
+| counts | runs | quantile |
+|---|---|---|
+{groups}
+
+A quantile of 2 means that too few runs were there to leave anything out.
+
+## Limits
+
+It sees a bin's total, never which article is which. It knows bins like those it learnt from; for another site's
+cameras, fit it to photos of that site (`binventory train --from`). Labels are records, and some records are wrong.
+"""
+
+
+def _span(counts: tuple[int, ...]) -> str:
+    whole = counts == tuple(range(counts[0], TAIL + 1))
+    return f"{counts[0]} and above" if whole else ", ".join(shown(k) for k in counts)

@@ -1,0 +1,141 @@
+"""Judges a counter on photos that it has not met: which photos, dropped why, and what it scored."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from binventory.counting.bundle import Bundle
+from binventory.counting.counter import read_photo
+from binventory.data.catalogue import Catalogue, Row
+from binventory.errors import BinventoryError, InputError, RecordError
+from binventory.flow import Track, untracked
+from binventory.learning.metrics import Figures, figures
+from binventory.photo import alike
+from binventory.records import Count, Counts, Photo
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One photo, its truth and its count."""
+
+    row: Row
+    truth: int
+    count: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was judged and what came of it. ``seen`` photos were dropped because the bundle learnt from their runs;
+    ``unreadable`` ones gave no pixels any more."""
+
+    bundle: str
+    figures: Figures
+    judged: tuple[Judged, ...]
+    seen: int
+    unreadable: tuple[BinventoryError, ...]
+
+    def as_row(self) -> dict[str, Any]:
+        """The evaluation as one JSON object."""
+        plain = self.figures.as_row()
+        return {"bundle": self.bundle, "n": plain.pop("n"), "runs": plain.pop("runs"), "n_seen": self.seen, **plain}
+
+
+def choose(
+    data: Catalogue,
+    *,
+    split: str = "all",
+    quantities: Collection[int] | None = None,
+    ids: Collection[str] | None = None,
+) -> list[Row]:
+    """The labelled photos to judge. Raises RecordError where none is left, saying which choice left none."""
+    rows = [row for row in data.rows if row.count is not None]
+    steps: list[tuple[str, list[Row]]] = [("a count", rows)]
+    if split == "test":
+        if not any(row.side for row in data.rows):
+            raise RecordError("The data has no test side", "it was never split", "binventory split --data DIR")
+        steps.append(("the test side", [row for row in steps[-1][1] if row.side == "test"]))
+    if ids is not None:
+        steps.append(("the ids that were given", [row for row in steps[-1][1] if row.id in ids]))
+    if quantities is not None:
+        steps.append(("the counts that were asked for", [row for row in steps[-1][1] if row.count in quantities]))
+    for what, left in steps:
+        if not left:
+            raise RecordError(
+                "There is nothing to judge", f"none of the {len(data.rows):,} photos has {what}",
+                "check labels.csv, --ids and --counts",
+            )  # fmt: skip
+    return steps[-1][1]
+
+
+def unseen(rows: Sequence[Row], data: Catalogue, bundle: Bundle) -> list[Row]:
+    """The rows whose runs the bundle has not learnt from.
+
+    A photo is seen when its sha256 is known, or its id is and the likenesses agree: a reduced copy is the same photo,
+    a stranger's photo of the same name is not.
+    """
+    known = list(csv.DictReader(io.StringIO(bundle.seen.decode())))
+    hashes = {one["sha256"] for one in known}
+    likeness: dict[str, list[int]] = {}
+    for one in known:
+        likeness.setdefault(one["id"], []).append(int(one["likeness"], 16))
+    met = {
+        row.run
+        for row in data.rows
+        if row.sha256 in hashes or any(alike(row.likeness, other) for other in likeness.get(row.id, ()))
+    }
+    return [row for row in rows if row.run not in met]
+
+
+def evaluate(
+    counter: Counts,
+    bundle: Bundle,
+    data: Catalogue,
+    rows: Sequence[Row],
+    *,
+    quantities: Sequence[int] | None = None,
+    balanced: bool = False,
+    include_seen: bool = False,
+    track: Track = untracked,
+) -> Evaluation:
+    """Count the rows that the bundle has not seen (or all of them) and judge it.
+
+    Raises RecordError where every photo was seen.
+    """
+    fresh = list(rows) if include_seen else unseen(rows, data, bundle)
+    if not fresh:
+        raise RecordError(
+            "There is nothing to judge",
+            f"the bundle has learnt from the runs of all {len(rows):,} photos",
+            "judge it on other photos, or say --include-seen and mind what that means",
+        )
+    outcomes = track(counter.count_each(map(_photo, fresh)), "counting", len(fresh))
+    judged, unreadable = [], []
+    for row, outcome in zip(fresh, outcomes, strict=True):
+        if isinstance(outcome, BinventoryError):
+            unreadable.append(outcome)
+        else:
+            judged.append(Judged(row, row.count or 0, outcome))
+    if not judged:
+        raise InputError("There is nothing to judge", "no photo could be read", "check that the data still lies there")
+    scored = figures(
+        [one.truth for one in judged],
+        [one.count for one in judged],
+        [one.row.run for one in judged],
+        closed=quantities,
+        balanced=balanced,
+        sets=bundle.calibration.sets(np.array([one.count.probs for one in judged])),
+    )
+    return Evaluation(bundle.manifest.name, scored, tuple(judged), len(rows) - len(fresh), tuple(unreadable))
+
+
+def _photo(row: Row) -> Photo | BinventoryError:
+    try:
+        return read_photo(row.address)
+    except BinventoryError as error:
+        return error

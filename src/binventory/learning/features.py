@@ -1,0 +1,80 @@
+"""A frozen trunk's features of many photos, kept on disk so that each photo meets each trunk once.
+
+The cache is a folder of parts, each written whole: a killed run goes on where the last part ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binventory import objects
+from binventory.counting.bundle import Input
+from binventory.counting.counter import BATCH, decoded, read_photo
+from binventory.counting.trunk import Trunk, runtime
+from binventory.data.catalogue import Row
+from binventory.errors import BinventoryError
+from binventory.flow import Track, chunks, untracked
+from binventory.photo import Pixels
+from binventory.records import Photo
+
+_PART = 32 * BATCH
+
+
+def of(
+    rows: Sequence[Row], trunk: Trunk, identity: bytes, size: Input, work: Path, track: Track = untracked
+) -> NDArray[np.float32]:
+    """Features float32 [N, D] of the photos, in order, from the cache of ``work`` or the trunk.
+
+    ``identity``: the trunk's bytes; with the runtime and the photo's sha256 they are the cache's key.
+
+    Raises BinventoryError where a photo that was catalogued no longer gives pixels.
+    """
+    key = hashlib.sha256(identity + f"{size}{runtime()}".encode()).hexdigest()[:16]
+    folder = work / "features" / key
+    known = _read(folder)
+    missing = list({row.sha256: row for row in rows if row.sha256 not in known}.values())
+    computed = track(_compute(missing, trunk, size), "features", len(missing))
+    for part in chunks(computed, _PART):
+        _write(folder, part)
+        known |= dict(part)
+    return np.stack([known[row.sha256] for row in rows]) if rows else np.empty((0, 0), np.float32)
+
+
+def _compute(rows: Sequence[Row], trunk: Trunk, size: Input) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    pictures = map(_whole, decoded(_photos(rows), size))
+    for chunk in chunks(zip(rows, pictures, strict=True), BATCH):
+        features = trunk.features(np.stack([picture for _, picture in chunk]))
+        yield from ((row.sha256, one) for (row, _), one in zip(chunk, features, strict=True))
+
+
+def _whole(picture: Pixels | BinventoryError) -> Pixels:
+    if isinstance(picture, BinventoryError):
+        raise picture
+    return picture
+
+
+def _photos(rows: Iterable[Row]) -> Iterator[Photo | BinventoryError]:
+    for row in rows:
+        try:
+            yield read_photo(row.address)
+        except BinventoryError as error:
+            yield error
+
+
+def _read(folder: Path) -> dict[str, NDArray[np.float32]]:
+    known: dict[str, NDArray[np.float32]] = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as part:
+            known |= zip(part["sha256"].tolist(), part["features"], strict=True)
+    return known
+
+
+def _write(folder: Path, part: Sequence[tuple[str, NDArray[np.float32]]]) -> None:
+    name = hashlib.sha256("".join(sha256 for sha256, _ in part).encode()).hexdigest()[:16]
+    with objects.replacing(folder / f"{name}.npz") as temporary:
+        np.savez(temporary, sha256=[sha256 for sha256, _ in part], features=np.stack([one for _, one in part]))

@@ -1,0 +1,281 @@
+"""An evaluation as one HTML page that stands alone: styles, plots and photos are all inside it."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from math import log
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from numpy.typing import NDArray
+from PIL import Image
+
+from binventory import __version__, objects, photo
+from binventory.counting.sheet import span
+from binventory.errors import BinventoryError
+from binventory.learning.evaluate import Evaluation, Judged
+from binventory.learning.metrics import Baseline, Figures, reliability
+from binventory.records import COVERAGE, LEVELS, TAIL, level, shown
+
+TEMPLATE = "evaluation.html.j2"
+EACH = 12
+"""Photos in each of the page's three choices."""
+
+SIDE = 240
+"""Longer side in pixels of an embedded photo."""
+
+_SURE_SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+_FEWEST = 10
+"""The risk-coverage plot begins with this many photos: accuracy among fewer says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A headline figure. ``place``, ``mark`` and ``band`` are shares 0..1 on its scale, where it has one."""
+
+    name: str
+    value: str
+    notes: tuple[str, ...]
+    place: float | None = None
+    mark: float | None = None
+    band: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A line of the table of baselines: what always gives which answer, and what that scores."""
+
+    name: str
+    answer: str
+    figures: Baseline | Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Photos of one true count that got one count, and their share 0..1 of the photos of that true count."""
+
+    photos: int
+    share: float
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """``lines``: for each true count that occurs its photos and a cell for each of the ``counts`` that were given."""
+
+    counts: tuple[int, ...]
+    lines: tuple[tuple[int, int, tuple[Cell, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The photos in one tenth of confidence: mean ``confidence`` and ``accuracy`` 0..1; ``tenth`` 0..9."""
+
+    tenth: int
+    confidence: float
+    accuracy: float
+    photos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Surest:
+    """The surest ``share`` of the photos: how many, from which confidence on, and the share of exact counts."""
+
+    share: float
+    photos: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A judged photo with its picture as a data URI, None where it can no longer be read."""
+
+    judged: Judged
+    picture: str | None
+
+    @property
+    def truth(self) -> int:
+        """The truth's entry in the distribution."""
+        return level(self.judged.truth)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Photos that were chosen to be looked at, and by what."""
+
+    name: str
+    why: str
+    photos: tuple[Shown, ...]
+
+
+def evaluation_page(evaluation: Evaluation, title: str) -> str:
+    """The whole evaluation as one HTML document in UTF-8, with at most 36 photos of at most 240 px in it.
+
+    It loads nothing and runs nothing. Photos are read again from where they lie; one that cannot be read any more is
+    shown by its id alone.
+    """
+    judged, scored = evaluation.judged, evaluation.figures
+    by_count = {int(k): of for k, of in scored.by_count.items()}
+    text = _template().render(
+        title=title,
+        evaluation=evaluation,
+        figures=scored,
+        lede=_lede(scored),
+        cards=_cards(scored),
+        answers=_answers(evaluation),
+        by_count=by_count,
+        widest_bias=max(1.0, *(abs(of.bias) for of in by_count.values())),
+        confusion=_confusion(judged),
+        bins=_bins(judged),
+        curve=_curve(judged),
+        surest=_surest(judged),
+        choices=_choices(judged),
+        uniform_loss=log(LEVELS),
+        levels=LEVELS,
+        version=__version__,
+    )
+    # A file name may hold bytes that are no text; they must not keep the page from being written.
+    return text.encode(errors="replace").decode()
+
+
+@cache
+def _template() -> Template:
+    # Titles, ids and file names are the user's, so everything is escaped; a name that is missing is an error.
+    around = Environment(
+        loader=PackageLoader("binventory", "learning"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    around.filters |= {"percent": _percent, "signed": _signed, "shown": shown, "span": span}
+    return around.get_template(TEMPLATE)
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f}\u202f%"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _given(answer: float) -> str:
+    """A baseline's answer: a count where it is one, else two digits."""
+    return shown(int(answer)) if answer == int(answer) and answer <= TAIL else f"{answer:.2f}"
+
+
+def _lede(scored: Figures) -> str:
+    commonest = scored.baselines["majority"]
+    return (
+        f"Of 100 photos, {100 * scored.accuracy:.0f} are counted exactly and {100 * scored.within_one:.0f} to within "
+        f"one item; always answering {_given(commonest.answer)} would be exact for {100 * commonest.accuracy:.0f}. "
+        f"The printed interval holds the true count in {100 * scored.coverage_90:.0f} of 100 and spans "
+        f"{scored.mean_width_90:.1f} counts on average."
+    )
+
+
+def _cards(scored: Figures) -> list[Card]:
+    low, high = scored.accuracy_ci
+
+    def constant(figure: str, best: Callable[..., Baseline]) -> Baseline:
+        return best(scored.baselines.values(), key=lambda one: getattr(one, figure))
+
+    exact, near = constant("accuracy", max), constant("within_one", max)
+    far, squared = constant("mae", min), constant("rmse", min)
+    cards = [
+        Card("Exact", _percent(scored.accuracy),
+             (f"95\u202f% interval over runs: {100 * low:.1f} to {_percent(high)}",
+              f"always {_given(exact.answer)}: {_percent(exact.accuracy)}"),
+             scored.accuracy, exact.accuracy, (low, high)),
+        Card("Within one", _percent(scored.within_one), (f"always {_given(near.answer)}: {_percent(near.within_one)}",),
+             scored.within_one, near.within_one),
+        Card("Interval coverage", _percent(scored.coverage_90), (f"promised: {_percent(COVERAGE, 0)}",),
+             scored.coverage_90, COVERAGE),
+        Card("Interval width", f"{scored.mean_width_90:.2f}", (f"counts on average, of {LEVELS}",)),
+        Card("Mean absolute error", f"{scored.mae:.2f}", (f"items; always {_given(far.answer)}: {far.mae:.2f}",)),
+        Card("RMSE", f"{scored.rmse:.2f}", (f"items; always {_given(squared.answer)}: {squared.rmse:.2f}",)),
+        Card("Bias", _signed(scored.bias), ("items; above 0 means counted too high",)),
+    ]  # fmt: skip
+    if (scored.accuracy_closed, scored.rmse_closed) != (scored.accuracy, scored.rmse):
+        notes = ("among the counts that were asked for", f"RMSE {scored.rmse_closed:.2f} items")
+        cards.insert(1, Card("Exact, closed", _percent(scored.accuracy_closed), notes, scored.accuracy_closed))
+    return cards
+
+
+def _answers(evaluation: Evaluation) -> list[Answer]:
+    constants = [Answer(name, _given(one.answer), one) for name, one in evaluation.figures.baselines.items()]
+    return [Answer(evaluation.bundle, "by photo", evaluation.figures), *constants]
+
+
+def _confusion(judged: Sequence[Judged]) -> Confusion:
+    pairs = Tally((level(one.truth), one.count.count) for one in judged)
+    truths = Tally(level(one.truth) for one in judged)
+    counts = sorted({count for _, count in pairs})
+    return Confusion(
+        tuple(counts),
+        tuple(
+            (truth, n, tuple(Cell(pairs[truth, count], pairs[truth, count] / n, truth == count) for count in counts))
+            for truth, n in sorted(truths.items())
+        ),
+    )
+
+
+def _right(one: Judged) -> bool:
+    return one.count.count == level(one.truth)
+
+
+def _confidence_and_hit(judged: Iterable[Judged]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Each photo's confidence, and 1.0 where its count is exact: two float64 [N], the surest first."""
+    pairs = sorted(((one.count.confidence, float(_right(one))) for one in judged), key=lambda pair: -pair[0])
+    confidence, hit = np.array(pairs).T
+    return confidence, hit
+
+
+def _bins(judged: Sequence[Judged]) -> list[Bin]:
+    found = reliability(*_confidence_and_hit(judged))
+    # The mean of many equal numbers may fall a breath below them, and so below their tenth.
+    return [Bin(min(int(10 * sure + 1e-9), 9), sure, accuracy, n) for sure, accuracy, n in found]
+
+
+def _curve(judged: Sequence[Judged], points: int = 120) -> list[tuple[float, float]]:
+    """The share of photos kept and the accuracy among them, both 0..1, in at most ``points`` steps."""
+    _, hit = _confidence_and_hit(judged)
+    kept = np.unique(np.linspace(min(_FEWEST, len(hit)), len(hit), points).round().astype(int))
+    return [(float(n / len(hit)), float(hit[:n].mean())) for n in kept]
+
+
+def _surest(judged: Sequence[Judged]) -> list[Surest]:
+    confidence, hit = _confidence_and_hit(judged)
+    kept = {share: max(1, round(share * len(hit))) for share in _SURE_SHARES}
+    return [Surest(share, n, float(confidence[n - 1]), float(hit[:n].mean())) for share, n in kept.items()]
+
+
+def _choices(judged: Sequence[Judged]) -> list[Choice]:
+    """Wrong ones first: the farthest off, then the least expected among the rest; and the surest right ones."""
+    wrong = sorted((one for one in judged if not _right(one)), key=lambda one: -abs(one.count.mean - one.truth))
+    farthest, rest = wrong[:EACH], wrong[EACH:]
+    least = sorted(rest, key=lambda one: one.count.probs[level(one.truth)])[:EACH]
+    surest = sorted((one for one in judged if _right(one)), key=lambda one: -one.count.confidence)[:EACH]
+    chosen = (
+        ("Farthest off", "Wrong counts whose mean lies farthest from the truth.", farthest),
+        ("Least expected", "Of the other wrong counts, those that gave the truth the least probability.", least),
+        ("Surest and right", "Right counts with the highest confidence.", surest),
+    )
+    return [Choice(name, why, tuple(Shown(one, _picture(one)) for one in of)) for name, why, of in chosen if of]
+
+
+def _picture(one: Judged) -> str | None:
+    try:
+        pixels = photo.decode(objects.read(one.row.address, photo.MAX_BYTES), one.row.id, at_least=SIDE)
+    except BinventoryError:
+        return None
+    data = BytesIO()
+    photo.reduced(Image.fromarray(pixels), SIDE).save(data, "JPEG", quality=72, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
