@@ -9,7 +9,6 @@ dict; ``timm.create_model("tf_efficientnet_lite2", pretrained=True).state_dict()
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +28,8 @@ from binventory.records import LEVELS
 
 SIZE = Input(260, 260, "squash")
 NOTE = (
-    "bundle open has learnt from drawn bins only and counts real ones poorly; fit it to photos of your site: "
-    "binventory train --data DIR --from open --out BUNDLE"
+    "bundle open has learnt from drawn bins only: it counts real ones poorly, and its intervals do not hold there. "
+    "Fit it to photos of your site: binventory train --data DIR --from open --out BUNDLE"
 )
 
 
@@ -99,4 +98,4 @@ def _unfitted(onnx: bytes, pictures: photo.Pixels) -> Bundle:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -21,8 +21,8 @@ from msgspec import Meta
 from binventory.errors import UsageError
 
 Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e9)]
+NotNegative = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class QuickRecipe:
 
     order: NotNegative = 1.0
     balance: Share = 0.3
-    ridge: tuple[Positive, ...] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+    ridge: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
     rounds: Annotated[int, Meta(ge=1)] = 150
 
 
@@ -78,7 +78,7 @@ class Recipe:
     """
 
     kind: Literal["quick", "full"] = "quick"
-    seed: int = 1
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     prior: Literal["training", "reference", "even"] = "training"
     split: SplitRecipe = field(default_factory=SplitRecipe)
     link: LinkRecipe = field(default_factory=LinkRecipe)
@@ -108,7 +108,8 @@ def from_mapping(values: Mapping[str, Any]) -> Recipe:
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
         where = place.strip("`").lstrip(".") or "the recipe"
-        raise UsageError(f"Recipe setting {where} does not fit", reason, f"{where}={_example(where)}") from None
+        setting = where.partition("[")[0]
+        raise UsageError(f"Recipe setting {where} does not fit", reason, f"{setting}={_example(setting)}") from None
     total = sum(asdict(recipe.split).values())
     if abs(total - 1) > 1e-6:
         raise UsageError("The recipe's split is not whole", f"its shares sum to {total:g}", "make them sum to 1")
@@ -130,7 +131,7 @@ def parse_value(text: str) -> Any:
     """A setting's value from a string: JSON where it reads as JSON, else the string itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # thousands of digits are no JSONDecodeError, nor are thousands of brackets
         return text
 
 
@@ -177,6 +178,6 @@ def _refuse_unknown(values: Mapping[str, Any], like: Any, section: str) -> None:
 def _example(where: str) -> str:
     """The default of the setting at a dotted place, as a value that would fit."""
     value: Any = to_mapping(Recipe())
-    for part in where.split("[")[0].split("."):
+    for part in where.split("."):
         value = value.get(part, {}) if isinstance(value, dict) else value
     return json.dumps(value)

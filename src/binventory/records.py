@@ -82,10 +82,10 @@ class Count:
     def __post_init__(self) -> None:
         if len(self.probs) != LEVELS:
             raise ValueError(f"a Count has {LEVELS} probabilities (0..{TOP} and more), got {len(self.probs)}")
-        if abs(sum(self.probs) - 1) > 1e-3 or min(self.probs) < 0:
+        if not (abs(sum(self.probs) - 1) <= 1e-3 and min(self.probs) >= 0):  # so put that NaN fails, too
             raise ValueError(f"a Count's probabilities are >= 0 and sum to one, got a sum of {sum(self.probs):.4f}")
         low, high = self.interval
-        if not low <= self.count <= (TAIL if high is None else high):
+        if not 0 <= low <= self.count <= (TAIL if high is None else min(high, TOP)):
             raise ValueError(f"a Count's interval holds its count {self.count}, got {self.interval}")
 
     @property
@@ -119,6 +119,14 @@ class Count:
             "mean": round(self.mean, 4),
             "probs": [round(p, 6) for p in self.probs],
         }
+
+
+def span(count: Count) -> str:
+    """A count's interval as people read it: ``4``, ``2 to 5`` or, where more than 20 is in it, ``18 or more``."""
+    low, high = count.interval
+    if high is None:
+        return shown(TAIL) if low >= TAIL else f"{low} or more"
+    return str(low) if low == high else f"{low} to {high}"
 
 
 class Counts(Protocol):

@@ -3,7 +3,7 @@
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -176,5 +176,3 @@ def test_write_again_draws_only_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "metadata" / "00002.json").unlink()
     assert sum(write(tmp_path, 4, seed=7)) == 2
     assert len(list(tmp_path.rglob("*.*"))) == 8
-
-

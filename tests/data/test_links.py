@@ -41,7 +41,8 @@ def test_copies_are_linked_whatever_their_ids() -> None:
 def test_registration_tells_twins_from_strangers() -> None:
     pixels = {number: photo.decode(drawn.draw_one(number, SEED).jpeg) for number in range(1, 61)}
     outlines = {number: links.outline(one) for number, one in pixels.items()}
-    twins, strangers = [], []
+    twins: list[float] = []
+    strangers: list[float] = []
     for number in range(2, 61):
         agreement = links.agreement(outlines[number - 1], outlines[number])
         (twins if drawn.is_twin(number, SEED) else strangers).append(agreement)

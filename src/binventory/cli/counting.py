@@ -11,7 +11,7 @@ import typer
 
 from binventory.cli import terminal
 from binventory.errors import BinventoryError
-from binventory.records import Count, Photo, shown
+from binventory.records import Count, Photo, shown, span
 
 if TYPE_CHECKING:
     from binventory.counting.counter import Counter
@@ -44,7 +44,7 @@ def count(
     if counter.bundle.manifest.note:
         terminal.say(f"note: {counter.bundle.manifest.note}")
     named = list(_addresses(photos))
-    outcomes = terminal.tracked(_counted(counter, named), "counting", len(named))
+    outcomes: Iterable[Outcome] = terminal.tracked(_counted(counter, named), "counting", len(named))
     if pictures:
         outcomes = _pictured(outcomes, pictures)
     errors: list[BinventoryError] = []
@@ -56,8 +56,6 @@ def count(
         terminal.print_csv(_COLUMNS, (_cells(photo, outcome) for photo, outcome in rows))
     else:
         terminal.print_table(_COLUMNS, (_cells(photo, outcome) for photo, outcome in rows))
-    if pictures:
-        terminal.say(f"contact sheets: {pictures}")
     raise typer.Exit(terminal.status_of(errors))
 
 
@@ -117,19 +115,22 @@ def _noted(outcomes: Iterable[Outcome], errors: list[BinventoryError]) -> Iterat
         yield photo, outcome
 
 
-def _pictured(outcomes: Iterable[Outcome], folder: Path) -> Iterator[Outcome]:
-    """The same outcomes, drawn into contact sheets on their way."""
-    from binventory import photo as pixels
+def _pictured(outcomes: Iterable[Outcome], folder: Path) -> list[Outcome]:
+    """The same outcomes, once contact sheets of them are written."""
+    from binventory import photo as photos
     from binventory.counting import sheet
-    from binventory.flow import chunks
 
-    for number, chunk in enumerate(chunks(outcomes, sheet.CELLS), start=1):
-        drawn = [
-            (one.name, None if isinstance(outcome, BinventoryError) else pixels.decode(one.data, one.name), outcome)
-            for one, outcome in chunk
-        ]
-        sheet.write_sheet(drawn, folder / f"sheet-{number:03}.png")
-        yield from chunk
+    kept: list[Outcome] = []
+
+    def drawn() -> Iterator[sheet.SHEET_ROW]:
+        for photo, outcome in outcomes:
+            bad = isinstance(outcome, BinventoryError)
+            kept.append((Photo(photo.name, b""), outcome))
+            yield photo.name, None if bad else photos.decode(photo.data, photo.name), outcome
+
+    for path in sheet.write_sheets(drawn(), folder):
+        terminal.say(f"contact sheet: {path}")
+    return kept
 
 
 def _row(photo: Photo, outcome: Count | BinventoryError) -> dict[str, object]:
@@ -141,6 +142,4 @@ def _row(photo: Photo, outcome: Count | BinventoryError) -> dict[str, object]:
 def _cells(photo: Photo, outcome: Count | BinventoryError) -> tuple[str, ...]:
     if isinstance(outcome, BinventoryError):
         return photo.name, "", "", "", str(outcome)
-    low, high = outcome.interval
-    ends = str(low) if low == high else f"{shown(low)} to {shown(21 if high is None else high)}"
-    return photo.name, shown(outcome.count), f"{outcome.confidence:.0%}", ends, ""
+    return photo.name, shown(outcome.count), f"{outcome.confidence:.0%}", span(outcome), ""

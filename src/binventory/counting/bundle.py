@@ -29,6 +29,9 @@ from binventory.photo import Fit, Pixels
 from binventory.records import LEVELS
 
 FORMAT = 1
+SHORT = 16
+"""How many hex digits of a photo's sha256 a bundle keeps of what it learnt from."""
+
 MANIFEST = "bundle.json"
 PARTS = ("trunk.onnx", "head.safetensors", "calibration.json", "card.md", "seen.csv")
 OPTIONAL = ("probe.npz", "trunk.safetensors", "LICENSE")
@@ -87,7 +90,8 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A whole bundle in memory. ``seen``: CSV ``id,sha256,likeness,side`` of every photo that it learnt from."""
+    """A whole bundle in memory. ``seen``: CSV ``id,sha256,likeness,side`` of every photo that it learnt from,
+    the sha256 cut to ``SHORT`` digits."""
 
     manifest: Manifest
     trunk: bytes

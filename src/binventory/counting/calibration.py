@@ -75,11 +75,9 @@ def from_bytes(data: bytes, name: str = "calibration.json") -> Calibration:
 def strangeness(probs: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far each count lies from the middle of its distribution, in probability: [N, 22] in 0..1.
 
-    With F the distribution's cumulative sum, 2 |F(k-1) + p(k)/2 - 1/2| less p(k): 0 where the middle falls on k.
+    With F the distribution's cumulative sum: 2 |F(k) - p(k) / 2 - 1/2|.
     """
-    above = np.cumsum(probs, axis=1)
-    middle = above - probs / 2
-    return np.asarray(np.maximum(2 * np.abs(middle - 0.5) - probs, 0.0))
+    return np.asarray(np.abs(2 * np.cumsum(probs, axis=1) - probs - 1))
 
 
 def hulls(sets: NDArray[np.bool_], modes: NDArray[np.intp]) -> list[tuple[int, int | None]]:

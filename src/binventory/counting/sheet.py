@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from binventory import objects
 from binventory.errors import BinventoryError
 from binventory.photo import Pixels
-from binventory.records import COVERAGE, LEVELS, TAIL, Count, shown
+from binventory.records import COVERAGE, LEVELS, TAIL, Count, shown, span
 
 SHEET_ROW = tuple[str, Pixels | None, Count | BinventoryError]
 """A photo's name, its pixels where there are any, and what came of counting it."""
@@ -69,14 +69,6 @@ def write_sheets(rows: Iterable[SHEET_ROW], folder: Path) -> list[Path]:
             _laid_out(cells).save(temporary, "PNG")
         paths.append(path)
     return paths
-
-
-def span(count: Count) -> str:
-    """A count's interval as people read it: ``4``, ``2 to 5`` or, where more than 20 is in it, ``18 or more``."""
-    low, high = count.interval
-    if high is None:
-        return shown(TAIL) if low >= TAIL else f"{low} or more"
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _laid_out(cells: Sequence[Image.Image]) -> Image.Image:

@@ -30,11 +30,11 @@ from binventory.records import BinRecord
 
 FILE = "catalogue.duckdb"
 TABLES = {
-    "looks": "address text primary key, stamp text, sha256 text, width int, height int, likeness ubigint, "
+    "looks": "address text primary key, stamp text, sha256 text, width int, height int, likeness text, "
     "what text, why text, next text",
     "registrations": "one text, other text, agreement double, primary key (one, other)",
     "photos": "id text primary key, source text, address text, sha256 text, width int, height int, "
-    "likeness ubigint, count int, counted_by text, has_record bool, flags text[]",
+    "likeness text, count int, counted_by text, has_record bool, flags text[]",
     "items": "id text, sku text, asin text, name text, quantity bigint, height double, length double, "
     "width double, weight double",
     "rejects": "id text, address text, what text, why text, next text",
@@ -52,7 +52,7 @@ class Row:
     id: str
     address: str
     sha256: str
-    likeness: int
+    likeness: str
     count: int | None
     run: str
     side: str

@@ -23,7 +23,7 @@ class Look:
     sha256: str | None
     width: int | None
     height: int | None
-    likeness: int | None
+    likeness: str | None
     what: str | None = None
     why: str | None = None
     next: str | None = None
@@ -39,7 +39,7 @@ class Entry:
     sha256: str
     width: int
     height: int
-    likeness: int
+    likeness: str
     count: int | None
     counted_by: str | None
     has_record: bool
@@ -112,7 +112,7 @@ def _entry(good: Sequence[Found], look: Look, labels: Sequence[Label], records: 
 
 
 def _same(one: Look, other: Look) -> bool:
-    return one.sha256 == other.sha256 or alike(one.likeness or 0, other.likeness or 0)
+    return one.sha256 == other.sha256 or alike(one.likeness or "0", other.likeness or "0")
 
 
 def _two_photos(id: str, one: Found, other: Found) -> RecordError:

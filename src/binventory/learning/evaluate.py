@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from binventory.counting.bundle import Bundle
+from binventory.counting.bundle import SHORT, Bundle
 from binventory.counting.counter import read_photo
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import BinventoryError, InputError, RecordError
@@ -81,13 +81,13 @@ def unseen(rows: Sequence[Row], data: Catalogue, bundle: Bundle) -> list[Row]:
     """
     known = list(csv.DictReader(io.StringIO(bundle.seen.decode())))
     hashes = {one["sha256"] for one in known}
-    likeness: dict[str, list[int]] = {}
+    likeness: dict[str, list[str]] = {}
     for one in known:
-        likeness.setdefault(one["id"], []).append(int(one["likeness"], 16))
+        likeness.setdefault(one["id"], []).append(one["likeness"])
     met = {
         row.run
         for row in data.rows
-        if row.sha256 in hashes or any(alike(row.likeness, other) for other in likeness.get(row.id, ()))
+        if row.sha256[:SHORT] in hashes or any(alike(row.likeness, other) for other in likeness.get(row.id, ()))
     }
     return [row for row in rows if row.run not in met]
 

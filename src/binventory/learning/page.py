@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from binventory import __version__, objects, photo
-from binventory.counting.sheet import span
 from binventory.errors import BinventoryError
 from binventory.learning.evaluate import Evaluation, Judged
 from binventory.learning.metrics import Baseline, Figures, reliability
-from binventory.records import COVERAGE, LEVELS, TAIL, level, shown
+from binventory.records import COVERAGE, LEVELS, TAIL, level, shown, span
 
 TEMPLATE = "evaluation.html.j2"
 EACH = 12
@@ -171,6 +170,11 @@ def _given(answer: float) -> str:
     return shown(int(answer)) if answer == int(answer) and answer <= TAIL else f"{answer:.2f}"
 
 
+def _nearest(baseline: Baseline) -> str:
+    """The count that an answer is taken for where counts are compared."""
+    return shown(level(round(baseline.answer)))
+
+
 def _lede(scored: Figures) -> str:
     commonest = scored.baselines["majority"]
     return (
@@ -192,9 +196,9 @@ def _cards(scored: Figures) -> list[Card]:
     cards = [
         Card("Exact", _percent(scored.accuracy),
              (f"95\u202f% interval over runs: {100 * low:.1f} to {_percent(high)}",
-              f"always {_given(exact.answer)}: {_percent(exact.accuracy)}"),
+              f"always {_nearest(exact)}: {_percent(exact.accuracy)}"),
              scored.accuracy, exact.accuracy, (low, high)),
-        Card("Within one", _percent(scored.within_one), (f"always {_given(near.answer)}: {_percent(near.within_one)}",),
+        Card("Within one", _percent(scored.within_one), (f"always {_nearest(near)}: {_percent(near.within_one)}",),
              scored.within_one, near.within_one),
         Card("Interval coverage", _percent(scored.coverage_90), (f"promised: {_percent(COVERAGE, 0)}",),
              scored.coverage_90, COVERAGE),
@@ -202,6 +206,7 @@ def _cards(scored: Figures) -> list[Card]:
         Card("Mean absolute error", f"{scored.mae:.2f}", (f"items; always {_given(far.answer)}: {far.mae:.2f}",)),
         Card("RMSE", f"{scored.rmse:.2f}", (f"items; always {_given(squared.answer)}: {squared.rmse:.2f}",)),
         Card("Bias", _signed(scored.bias), ("items; above 0 means counted too high",)),
+        Card("Calibration error", _percent(scored.calibration_error), ("confidence beside exact accuracy",)),
     ]  # fmt: skip
     if (scored.accuracy_closed, scored.rmse_closed) != (scored.accuracy, scored.rmse):
         notes = ("among the counts that were asked for", f"RMSE {scored.rmse_closed:.2f} items")
@@ -258,16 +263,23 @@ def _surest(judged: Sequence[Judged]) -> list[Surest]:
 
 
 def _choices(judged: Sequence[Judged]) -> list[Choice]:
-    """Wrong ones first: the farthest off, then the least expected among the rest; and the surest right ones."""
+    """The farthest off, then the least expected among the other wrong ones; and the surest right ones, of every true
+    count before a second of any, for they would all be of the easiest count."""
     wrong = sorted((one for one in judged if not _right(one)), key=lambda one: -abs(one.count.mean - one.truth))
     farthest, rest = wrong[:EACH], wrong[EACH:]
     least = sorted(rest, key=lambda one: one.count.probs[level(one.truth)])[:EACH]
-    surest = sorted((one for one in judged if _right(one)), key=lambda one: -one.count.confidence)[:EACH]
+    surest: list[tuple[int, Judged]] = []
+    met: Tally[int] = Tally()
+    for one in sorted((one for one in judged if _right(one)), key=lambda one: -one.count.confidence):
+        surest.append((met[one.count.count], one))
+        met[one.count.count] += 1
+    spread = [one for _, one in sorted(surest, key=lambda pair: pair[0])][:EACH]
     chosen = (
         ("Farthest off", "Wrong counts whose mean lies farthest from the truth.", farthest),
         ("Least expected", "Of the other wrong counts, those that gave the truth the least probability.", least),
-        ("Surest and right", "Right counts with the highest confidence.", surest),
-    )
+        ("Surest and right", "Right counts with the highest confidence, spread over the true counts.",
+         sorted(spread, key=lambda one: one.count.count)),
+    )  # fmt: skip
     return [Choice(name, why, tuple(Shown(one, _picture(one)) for one in of)) for name, why, of in chosen if of]
 
 

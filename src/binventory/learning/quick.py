@@ -10,7 +10,7 @@ import numpy as np
 
 import binventory
 from binventory.counting import priors
-from binventory.counting.bundle import Bundle
+from binventory.counting.bundle import SHORT, Bundle
 from binventory.counting.counter import Counter, probed
 from binventory.counting.head import Head
 from binventory.counting.priors import Prior
@@ -124,7 +124,7 @@ def _validated(bundle: Bundle, trunk: Trunk, rows: Sequence[Row], table: fitting
 
 
 def _seen(sides: dict[str, tuple[Row, ...]]) -> bytes:
-    lines = (f"{row.id},{row.sha256},{row.likeness:016x},{side}\n" for side, rows in sides.items() for row in rows)
+    lines = (f"{row.id},{row.sha256[:SHORT]},{row.likeness},{side}\n" for side, rows in sides.items() for row in rows)
     return ("id,sha256,likeness,side\n" + "".join(lines)).encode()
 
 

@@ -1,0 +1,341 @@
+"""The verbs as a user types them: real processes, drawn bins, honest exits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from binventory import objects
+from binventory.counting import bundle as bundles
+from binventory.data import drawn
+
+BINS = 320
+SEED = 4
+
+
+def binventory(*words: object, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run the command as its users do. Whatever happens, there is never a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "binventory", *map(str, words)],
+        input=stdin, capture_output=True, cwd=cwd, check=False, timeout=120,
+    )  # fmt: skip
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return done
+
+
+def rows(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "bins"
+    for _ in drawn.write(folder, BINS, SEED):
+        pass
+    return folder
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="session")
+def bundle(data: Path, work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "site"
+    done = binventory("train", "--data", data, "--from", "open", "--work", work, "--out", out, "--json",
+                      "--set", "split.train=0.5", "--set", "split.validate=0.15", "--set", "split.calibrate=0.15",
+                      "--set", "split.test=0.2", "--set", "quick.ridge=[0.001,0.0003]")  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return out
+
+
+def photos(data: Path, n: int) -> list[Path]:
+    return sorted((data / "bin-images").iterdir())[:n]
+
+
+def test_a_trained_bundle_beats_the_commonest_count_on_bins_it_has_not_seen(
+    data: Path, work: Path, bundle: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    done = binventory("evaluate", "--bundle", bundle, "--data", data, "--work", work, "--split", "test", "--json",
+                      "--out", page)  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    (scored,) = rows(done)
+    promised = (
+        "n runs n_seen accuracy accuracy_ci accuracy_closed within_one mae rmse rmse_closed bias majority_accuracy "
+        "by_count coverage_90 mean_width_90"
+    )
+    assert set(promised.split()) <= set(scored)
+    assert scored["n_seen"] == 0
+    assert scored["within_one"] > scored["baselines"]["majority"]["within_one"]
+    assert scored["rmse"] < scored["baselines"]["mean"]["rmse"]
+    assert scored["coverage_90"] > 0.75
+    assert "<html" in page.read_text()
+
+
+def test_what_was_learnt_from_is_dropped_whatever_it_is_called_or_how_it_was_reduced(
+    data: Path, work: Path, bundle: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    (everything,) = rows(binventory("evaluate", "--bundle", bundle, "--data", data, "--work", work, "--json"))
+    (test,) = rows(
+        binventory("evaluate", "--bundle", bundle, "--data", data, "--work", work, "--split", "test", "--json")
+    )
+    assert everything["n"] == test["n"]
+    assert everything["n"] + everything["n_seen"] == BINS
+    copies, renamed = tmp_path / "copies", tmp_path / "renamed"
+    labels = ["id,count"]
+    for folder in (copies, renamed):
+        folder.mkdir()
+    for path in photos(data, BINS):
+        with Image.open(path) as image:
+            image.resize((200, 150)).save(copies / path.name, quality=70)
+        shutil.copy(path, renamed / f"x{path.name}")
+        record = json.loads((data / "metadata" / f"{path.stem}.json").read_text())
+        labels.append(f"{path.stem},{record['EXPECTED_QUANTITY']}")
+    (copies / "labels.csv").write_text("\n".join(labels))
+    (renamed / "labels.csv").write_text("\n".join(["id,count", *(f"x{label}" for label in labels[1:])]))
+    for folder in (copies, renamed):
+        (again,) = rows(binventory("evaluate", "--bundle", bundle, "--data", folder, "--json"))
+        assert again["n_seen"] >= everything["n_seen"] * 0.98
+    strangers = tmp_path / "strangers"
+    for _ in drawn.write(strangers, 40, SEED + 1):  # the same ids, other bins
+        pass
+    (fresh,) = rows(binventory("evaluate", "--bundle", bundle, "--data", strangers, "--json"))
+    assert (fresh["n"], fresh["n_seen"]) == (40, 0)
+    (all_of_it,) = rows(
+        binventory("evaluate", "--bundle", bundle, "--data", data, "--work", work, "--include-seen", "--json")
+    )
+    assert (all_of_it["n"], all_of_it["n_seen"]) == (BINS, 0)
+
+
+def test_evaluate_chooses_by_counts_and_ids(data: Path, work: Path, bundle: Path, tmp_path: Path) -> None:
+    common = ("evaluate", "--bundle", bundle, "--data", data, "--work", work, "--include-seen", "--json")
+    (some,) = rows(binventory(*common, "--counts", "1-5"))
+    assert set(some["by_count"]) == {"1", "2", "3", "4", "5"}
+    assert some["accuracy_closed"] >= some["accuracy"]
+    (even,) = rows(binventory(*common, "--counts", "1-5", "--balanced"))
+    assert even["majority_accuracy"] == pytest.approx(0.2)
+    assert even["accuracy"] == pytest.approx(sum(one["accuracy"] for one in even["by_count"].values()) / 5)
+    assert even["by_count"] == some["by_count"]
+    ids = tmp_path / "ids.txt"
+    ids.write_text("00001\n00002.jpg\n# not this: 00003\n\n99999\n")
+    (two,) = rows(binventory(*common, "--ids", ids))
+    assert two["n"] == 2
+
+
+def test_counting_gives_one_object_a_photo_in_order_and_goes_on_past_bad_ones(
+    data: Path, bundle: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    good = photos(data, 3)
+    with Image.open(good[0]) as image:
+        image.save(tmp_path / "png.jpg", "PNG")
+    (tmp_path / "link.jpg").symlink_to(good[1])
+    (tmp_path / "nowhere.jpg").symlink_to("/no/such/file")
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "short.jpg").write_bytes(good[0].read_bytes()[:3000])
+    (tmp_path / "random.jpg").write_bytes(random.Random(1).randbytes(5000))
+    (tmp_path / "bomb.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0" + b"\0" * 16
+    )
+    os.mkfifo(tmp_path / "pipe.jpg")
+    bad = [tmp_path / name for name in ("nowhere.jpg", "text.jpg", "empty.jpg", "short.jpg", "random.jpg", "bomb.png",
+                                        "pipe.jpg", "missing.jpg")] + [Path("/dev/zero")]  # fmt: skip
+    asked = [good[0], *bad, tmp_path / "png.jpg", tmp_path / "link.jpg", good[2]]
+    done = binventory("count", "--bundle", bundle, "--json", *asked)
+    assert done.returncode == 3
+    answers = rows(done)
+    assert [one["photo"] for one in answers] == [str(one) for one in asked]
+    for one in answers:
+        if Path(one["photo"]) in bad:
+            assert set(one["error"]) == {"what", "why", "next"}, one
+        else:
+            assert sum(one["probs"]) == pytest.approx(1, abs=1e-4)
+            assert len(one["probs"]) == 22
+            low, high = one["interval"]
+            assert low <= one["count"] <= (21 if high is None else high)
+    assert answers[-2]["count"] == rows(binventory("count", "--bundle", bundle, "--json", good[1]))[0]["count"]
+
+
+def test_counting_takes_folders_patterns_and_standard_input(data: Path, bundle: Path, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf" / "left"
+    shelf.mkdir(parents=True)
+    for path in photos(data, 3):
+        shutil.copy(path, shelf / path.name.upper())
+    (shelf / "notes.txt").write_text("not a photo")
+    whole = rows(binventory("count", "--bundle", bundle, "--json", tmp_path / "shelf"))
+    assert len(whole) == 3
+    assert rows(binventory("count", "--bundle", bundle, "--json", f"{shelf}/*.JPG")) == whole
+    (piped,) = rows(binventory("count", "--bundle", bundle, "--json", "-", stdin=photos(data, 1)[0].read_bytes()))
+    assert piped["probs"] == pytest.approx(whole[0]["probs"], abs=1e-4)
+    assert piped["photo"] == "-"
+    empty = binventory("count", "--bundle", bundle, "--json", tmp_path / "shelf" / "right", f"{shelf}/*.gif")
+    assert empty.returncode == 3
+    assert all("error" in one for one in rows(empty))
+
+
+def test_tables_csv_and_contact_sheets(data: Path, bundle: Path, tmp_path: Path) -> None:
+    formula = tmp_path / "=cmd.jpg"
+    shutil.copy(photos(data, 1)[0], formula)
+    done = binventory("count", "--bundle", bundle, "--csv", "=cmd.jpg", photos(data, 2)[1], "--pictures", "sheets",
+                      cwd=tmp_path)  # fmt: skip
+    table = list(csv.DictReader(io.StringIO(done.stdout.decode())))
+    assert table[0]["photo"] == "'=cmd.jpg"
+    assert table[0]["count"].strip(">").isdecimal()
+    assert (tmp_path / "sheets" / "sheet-001.png").is_file()
+    plain = binventory("count", "--bundle", bundle, photos(data, 1)[0])
+    assert len(plain.stdout.decode().strip().split("\t")) == 4
+
+
+@pytest.mark.usefixtures("signed")
+def test_a_bundle_travels_as_an_archive_and_by_s3(data: Path, bundle: Path, tmp_path: Path) -> None:
+    place = "s3://private/travel"
+    packed = tmp_path / "site.tar.gz"
+    bundles.save(bundles.load(bundle), packed)
+    photo = photos(data, 1)[0]
+    objects.write(f"{place}/photos/a.jpg", photo.read_bytes())
+    objects.write(f"{place}/site.tar.gz", packed.read_bytes())
+    bundles.save(bundles.load(bundle), f"{place}/site")
+    answers = [
+        rows(binventory("count", "--json", "--bundle", address, one))[0]["probs"]
+        for address in (bundle, packed, f"{place}/site.tar.gz", f"{place}/site")
+        for one in (photo, f"{place}/photos/a.jpg", f"{place}/photos")
+    ]
+    assert all(one == answers[0] for one in answers)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (["count", "--bundle", "nowhere", "x.jpg"], 3, "Bundle nowhere does not exist"),
+        (["count"], 2, "Missing argument"),
+        (["count", "--bundel", "open", "x.jpg"], 2, "No such option"),
+        (["count", "--prior", "mine", "x.jpg"], 2, "Prior 'mine' does not exist"),
+        (["evaluate", "--data", "nowhere"], 3, "nowhere does not exist"),
+        (["evaluate", "--data", ".", "--counts", "5-1"], 2, "Counts '5-1' do not read"),
+        (["evaluate", "--data", ".", "--split", "train"], 2, "Split 'train' does not exist"),
+        (["evaluate", "--data", ".", "--ids", "nowhere.txt"], 3, "nowhere.txt does not exist"),
+        (["train", "--data", ".", "--out", "b", "--set", "quick.rigde=1"], 2, "Try: quick.ridge"),
+        (["train", "--data", ".", "--out", "b", "--recipe", "nowhere.toml"], 2, "nowhere.toml does not exist"),
+        (["train", "--data", ".", "--out", "b", "--from", "nowhere"], 3, "Bundle nowhere does not exist"),
+        (["train", "--data", ".", "--out", "b", "--recipe", "full"], 2, "not in this version"),
+        (["sql", "select 1"], 2, "sql needs a catalogue"),
+        (["sql", "select 1", "--work", "nowhere"], 3, "holds no catalogue"),
+        (["draw", "--out", "x", "--bins", "0"], 2, "bins"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence_with_its_status(
+    tmp_path: Path, words: list[str], status: int, sentence: str
+) -> None:
+    done = binventory(*words, cwd=tmp_path)
+    assert done.returncode == status, done.stderr.decode()
+    assert sentence in done.stderr.decode()
+    assert done.stdout == b""
+
+
+def test_contradictions_are_told_and_the_rest_is_judged(data: Path, bundle: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(photos(data, 8)):
+        folder = tmp_path / "d" / str(number % 3 + 1)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / path.name)
+    shutil.copy(photos(data, 1)[0], tmp_path / "d" / "3" / photos(data, 1)[0].name)
+    done = binventory("evaluate", "--bundle", bundle, "--data", tmp_path / "d", "--include-seen", "--json")
+    assert done.returncode == 3
+    assert b"rejected: Id 00001 has two counts." in done.stderr
+    assert rows(done)[0]["n"] == 7
+
+
+def test_too_few_photos_to_learn_from_is_told(data: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(photos(data, 9)):
+        folder = tmp_path / "d" / str(number % 3)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / path.name)
+    done = binventory("train", "--data", tmp_path / "d", "--out", tmp_path / "b", "--from", "open")
+    assert done.returncode == 3
+    assert b"There are too few labelled photos" in done.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_stands_at_out_is_not_overwritten(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "a.txt").write_text("mine")
+    done = binventory("train", "--data", data, "--out", tmp_path / "thesis")
+    assert done.returncode == 3
+    assert b"is in the way" in done.stderr
+
+
+def test_split_and_sql_speak_of_the_same_sides(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    out.write_text("00003\n00009\n")
+    work = ("--data", data, "--work", tmp_path / "w")
+    tally = {one["side"]: one for one in rows(binventory("split", *work, "--hold-out", out, "--json"))}
+    asked = rows(binventory("sql", "select side, count(*) n from sides group by 1", "--work", tmp_path / "w", "--json"))
+    assert {one["side"]: one["n"] for one in asked} == {side: one["photos"] for side, one in tally.items()}
+    held = rows(
+        binventory("sql", "select side from sides where id in ('00003', '00009')", "--work", tmp_path / "w", "--json")
+    )
+    assert {one["side"] for one in held} <= {"calibrate", "test"}
+
+
+def test_a_leaking_split_is_refused_with_its_pairs(data: Path, tmp_path: Path) -> None:
+    twin = next(number for number in range(2, BINS) if drawn.is_twin(number, SEED))
+    sides = tmp_path / "sides.csv"
+    sides.write_text(f"id,side\n{drawn.bin_id(twin - 1)},train\n{drawn.bin_id(twin)},test\n")
+    done = binventory("split", "--data", data, "--work", tmp_path / "w", "--sides", sides)
+    assert done.returncode == 3
+    assert f"{drawn.bin_id(twin - 1)} (train) and {drawn.bin_id(twin)} (test)" in done.stderr.decode()
+    sides.write_text(f"id,side\n{drawn.bin_id(twin)},tset\n")
+    assert binventory("split", "--data", data, "--work", tmp_path / "w", "--sides", sides).returncode == 2
+
+
+def test_killed_training_ends_like_an_undisturbed_one(data: Path, bundle: Path, tmp_path: Path) -> None:
+    words = ["train", "--data", str(data), "--from", "open", "--work", str(tmp_path / "w"),
+             "--out", str(tmp_path / "b"),
+             "--set", "split.train=0.5", "--set", "split.validate=0.15", "--set", "split.calibrate=0.15",
+             "--set", "split.test=0.2", "--set", "quick.ridge=[0.001,0.0003]"]  # fmt: skip
+    chance = random.Random(8)
+    for _ in range(4):
+        process = subprocess.Popen([sys.executable, "-m", "binventory", *words], stderr=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(chance.uniform(0.3, 3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if (tmp_path / "b").exists():
+            bundles.load(tmp_path / "b")
+    assert binventory(*words).returncode == 0
+    disturbed, undisturbed = bundles.load(tmp_path / "b"), bundles.load(bundle)
+    assert disturbed.seen == undisturbed.seen
+    assert disturbed.calibration == undisturbed.calibration
+    assert (disturbed.head.weight == undisturbed.head.weight).all()
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_bundle(bundle: Path, tmp_path: Path) -> None:
+    """A file-size limit stands in for the full disk: the write fails half way, as it would there."""
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from binventory.counting import bundle; from binventory.errors import OutsideError\nimport sys\n"
+        "try: bundle.save(bundle.load(sys.argv[1]), sys.argv[2])\n"
+        "except OutsideError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(bundle), str(tmp_path / "b")],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert "cannot be written" in done.stdout
+    assert list(tmp_path.iterdir()) == []
