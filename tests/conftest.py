@@ -27,8 +27,12 @@ _START_TIMEOUT_S = 40
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
           "s3.port", "s3.port.grpc")  # fmt: skip
 
-# Ends the server when its standard input closes, and so with the tests, however they end. Its data are thrown away.
-_UNTIL_STDIN_CLOSES = '"$@" & read -r _; kill -KILL $!; wait $!'
+# Ends the server when its standard input closes, and so with the tests, however they end. Its data are thrown away,
+# and the sockets that it leaves in /tmp, each named after a port, are removed.
+_UNTIL_STDIN_CLOSES = """
+"$@" & read -r _; kill -KILL $!; wait $!
+for port in $PORTS; do rm -f /tmp/seaweedfs-*-$port.sock; done
+"""
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +112,7 @@ def _serving(weed: Path, folder: Path) -> Iterator[S3Server | None]:
         "-volume.max=20", "-master.volumeSizeLimitMB=256", *options,
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEED_"))}
+    environment["PORTS"] = " ".join(map(str, ports.values()))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             ["sh", "-c", _UNTIL_STDIN_CLOSES, "sh", *command],
@@ -119,9 +124,6 @@ def _serving(weed: Path, folder: Path) -> Iterator[S3Server | None]:
     finally:
         process.communicate()
         shutil.rmtree(folder / "data", ignore_errors=True)
-        for port in ports.values():
-            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
-                left.unlink(missing_ok=True)
 
 
 def _identities(server: S3Server) -> object:

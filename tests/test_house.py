@@ -16,6 +16,7 @@ from binventory.cli import app
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ROOT / "src" / "binventory"
+HEAVY = ("numpy", "PIL", "duckdb", "onnxruntime", "scipy", "obstore", "jinja2", "rich")
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -98,7 +99,7 @@ def test_help_comes_without_numpy_or_any_heavy_library(command: list[str]) -> No
         "import sys; from binventory.cli import main\n"
         f"sys.argv = ['binventory', *{command!r}]\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "print([m for m in ('numpy', 'PIL', 'duckdb', 'onnxruntime', 'scipy', 'obstore', 'jinja2') if m in sys.modules])"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     assert run(sys.executable, "-c", code).stdout.splitlines()[-1] == "[]"
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,23 @@ def test_what_was_learnt_from_is_dropped_whatever_it_is_called_or_how_it_was_red
         binventory("evaluate", "--bundle", bundle, "--data", data, "--work", work, "--include-seen", "--json")
     )
     assert (all_of_it["n"], all_of_it["n_seen"]) == (BINS, 0)
+
+
+def test_a_new_head_remembers_what_its_trunk_has_learnt_from(
+    data: Path, work: Path, bundle: Path, tmp_path: Path
+) -> None:
+    """As if the trunk had been fine-tuned on the first bundle's photos."""
+    base = bundles.load(bundle)
+    bundles.save(replace(base, seen=base.seen.replace(b",head", b",trunk")), tmp_path / "tuned")
+    other = tmp_path / "other"
+    for _ in drawn.write(other, 320, SEED + 9):
+        pass
+    done = binventory("train", "--data", other, "--from", tmp_path / "tuned", "--out", tmp_path / "b", "--set",
+                      "quick.ridge=[0.001]", "--set", "split.calibrate=0.15", "--set", "split.train=0.65")  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    (scored,) = rows(binventory("evaluate", "--bundle", tmp_path / "b", "--data", data, "--work", work, "--json"))
+    (before,) = rows(binventory("evaluate", "--bundle", bundle, "--data", data, "--work", work, "--json"))
+    assert (scored["n"], scored["n_seen"]) == (before["n"], before["n_seen"])
 
 
 def test_evaluate_chooses_by_counts_and_ids(data: Path, work: Path, bundle: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from binventory.photo import Fit, Pixels
 from binventory.records import LEVELS
 
 FORMAT = 1
+SEEN_HEADER = "id,sha256,likeness,side,part"
 SHORT = 16
 """How many hex digits of a photo's sha256 a bundle keeps of what it learnt from."""
 
@@ -90,8 +91,8 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A whole bundle in memory. ``seen``: CSV ``id,sha256,likeness,side`` of every photo that it learnt from,
-    the sha256 cut to ``SHORT`` digits."""
+    """A whole bundle in memory. ``seen``: CSV of every photo that it learnt from, the sha256 cut to
+    ``SHORT`` digits, and whether ``head`` or ``trunk`` did."""
 
     manifest: Manifest
     trunk: bytes

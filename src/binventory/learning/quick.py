@@ -10,7 +10,7 @@ import numpy as np
 
 import binventory
 from binventory.counting import priors
-from binventory.counting.bundle import SHORT, Bundle
+from binventory.counting.bundle import SEEN_HEADER, SHORT, Bundle
 from binventory.counting.counter import Counter, probed
 from binventory.counting.head import Head
 from binventory.counting.priors import Prior
@@ -82,7 +82,7 @@ def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track
         hashes={},
         note="",
     )
-    bundle = replace(base, manifest=manifest, head=head, calibration=calibration, seen=_seen(sides), card="")
+    bundle = replace(base, manifest=manifest, head=head, calibration=calibration, seen=_seen(base, sides), card="")
     scored = _validated(bundle, trunk, sides["validate"], tables["validate"])
     figures = {"validate": scored, "choices": [{"ridge": c.ridge, "log_loss": round(c.log_loss, 4),
                "accuracy": round(c.accuracy, 4)} for c in choices]}  # fmt: skip
@@ -123,9 +123,12 @@ def _validated(bundle: Bundle, trunk: Trunk, rows: Sequence[Row], table: fitting
     return {name: scored[name] for name in kept}
 
 
-def _seen(sides: dict[str, tuple[Row, ...]]) -> bytes:
-    lines = (f"{row.id},{row.sha256[:SHORT]},{row.likeness},{side}\n" for side, rows in sides.items() for row in rows)
-    return ("id,sha256,likeness,side\n" + "".join(lines)).encode()
+def _seen(base: Bundle, sides: dict[str, tuple[Row, ...]]) -> bytes:
+    """What the head has learnt from, and what the trunk had: a new head forgets the old head's photos alone."""
+    lines = base.seen.decode().splitlines()
+    trunk = [line for line in lines[1:] if line.endswith(",trunk")]
+    head = [f"{row.id},{row.sha256[:SHORT]},{row.likeness},{side},head" for side, rows in sides.items() for row in rows]
+    return "\n".join([SEEN_HEADER, *trunk, *head, ""]).encode()
 
 
 def _refuse_few(sides: dict[str, tuple[Row, ...]]) -> None:
