@@ -23,7 +23,7 @@ from binventory.counting.calibration import Calibration, Group
 from binventory.counting.head import Head
 from binventory.counting.trunk import OnnxTrunk, runtime
 from binventory.data import catalogue, drawn
-from binventory.learning import export, quick
+from binventory.learning import card, export, quick
 from binventory.records import LEVELS
 
 SIZE = Input(260, 260, "squash")
@@ -64,6 +64,7 @@ def main() -> None:
     manifest = replace(made.manifest, licence="Apache-2.0", derived_from=base.manifest.derived_from, note=NOTE)
     licence = (Path(__file__).parent.parent / "LICENSE").read_bytes()
     made = replace(made, manifest=manifest, extra=(("LICENSE", licence),))
+    made = replace(made, card=card.written(made))
     bundle.save(made, given.out)
     print(f"written: {given.out}", made.manifest.figures["validate"])
 

@@ -51,11 +51,11 @@ def tree() -> dict[str, str]:
     found: dict[str, str] = {}
     folders: list[str] = []
     for line in block.splitlines():
-        match = re.match(r"^((?:  )*)([\w.\-]+/?)\s{2,}(\S.*)$", line)
+        match = re.match(r"^((?:  )*)([\w.\-]+/?)(?:\s{2,}(\S.*))?$", line)
         if match:
             depth = len(match[1]) // 2
             folders = [*folders[:depth], match[2]]
-            found["".join(folders)] = match[3]
+            found["".join(folders)] = match[3] or ""
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from binventory import Counter, Photo, PhotoError, photo
+from binventory import BinventoryError, Counter, Photo, PhotoError, photo
 from binventory.counting import bundle as bundles
 from binventory.counting import counter as counters
 from binventory.counting import priors
@@ -58,7 +58,12 @@ def test_a_bad_photo_raises_alone_and_is_an_outcome_among_many(counter: Counter)
         counter.count(b"")
     with pytest.raises(PhotoError, match="not a picture"):
         counter.count(np.zeros((4, 4), np.uint8))
-    mixed = [Photo("a", JPEG[0]), Photo("b", b"no"), PhotoError("c", "d", "e"), Photo("f", JPEG[1])]
+    mixed: list[Photo | BinventoryError] = [
+        Photo("a", JPEG[0]),
+        Photo("b", b"no"),
+        PhotoError("c", "d", "e"),
+        Photo("f", JPEG[1]),
+    ]
     assert [type(one) for one in counter.count_each(mixed)] == [Count, PhotoError, PhotoError, Count]
 
 

@@ -262,6 +262,20 @@ def test_a_killed_catalogue_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     assert again.links == clean.links
 
 
+def test_a_catalogue_of_an_older_format_is_made_anew_and_its_sides_stay(tmp_path: Path) -> None:
+    import duckdb
+
+    data = put(tmp_path / "d", {"2/a.jpg": JPEG[1], "3/b.jpg": JPEG[3]})
+    first = catalogue.split_sides(build(data, work=tmp_path / "w"), SplitRecipe(), 1)
+    with duckdb.connect(str(tmp_path / "w" / catalogue.FILE)) as base:
+        base.execute("update format set number = 0")
+        base.execute("alter table looks drop column likeness")
+        base.execute("update sides set side = 'test'")
+    again = build(data, work=tmp_path / "w")
+    assert [(row.id, row.likeness) for row in again.rows] == [(row.id, row.likeness) for row in first.rows]
+    assert {row.side for row in again.rows} == {"test"}
+
+
 def test_a_catalogue_in_use_says_so(tmp_path: Path) -> None:
     data = put(tmp_path / "d", {"a.jpg": JPEG[1]})
     build(data, work=tmp_path / "w")

@@ -6,10 +6,12 @@ import csv
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from binventory.data.layout import Reject
 from binventory.errors import BinventoryError
+
+if TYPE_CHECKING:
+    from binventory.data.layout import Reject
 
 T = TypeVar("T")
 _QUIET_SECONDS = 2.0

@@ -29,6 +29,9 @@ from binventory.recipe import LinkRecipe, SplitRecipe
 from binventory.records import BinRecord
 
 FILE = "catalogue.duckdb"
+FORMAT = 1
+"""Raised when the tables or what a look finds change: all but the sides is then made anew."""
+
 TABLES = {
     "looks": "address text primary key, stamp text, sha256 text, width int, height int, likeness text, "
     "what text, why text, next text",
@@ -181,13 +184,25 @@ def _database(work: Path, read_only: bool = False) -> Iterator[duckdb.DuckDBPyCo
         raise OutsideError(f"{path} cannot be opened", why, next) from None
     try:
         if not read_only:
-            for table, columns in TABLES.items():
-                base.execute(f"create table if not exists {table} ({columns})")
+            _make_tables(base)
         yield base
     except duckdb.IOException as error:
         raise OutsideError(f"{path} cannot be written", str(error).splitlines()[0], "free space on the disk") from None
     finally:
         base.close()
+
+
+def _make_tables(base: duckdb.DuckDBPyConnection) -> None:
+    base.execute("create table if not exists format (number int)")
+    if base.execute("select number from format").fetchall() != [(FORMAT,)]:
+        base.begin()
+        for table in TABLES.keys() - {"sides"}:
+            base.execute(f"drop table if exists {table}")
+        base.execute("delete from format")
+        base.execute("insert into format values (?)", [FORMAT])
+        base.commit()
+    for table, columns in TABLES.items():
+        base.execute(f"create table if not exists {table} ({columns})")
 
 
 @contextmanager

@@ -19,10 +19,11 @@ def written(bundle: Bundle) -> str:
         f"| {group.photos} | {group.quantile:.3f} |"
         for group in calibration.groups
     )
+    note = f"\nMind: {manifest.note}.\n" if manifest.note else ""
     return f"""# {manifest.name}
 
 Counts the items in a photo of one warehouse bin: a calibrated distribution over 0 to {TAIL - 1} and more.
-
+{note}
 - Made with binventory {manifest.version} by the recipe `{manifest.kind}`, on {manifest.runtime}.
 - Licence: {manifest.licence}. Derived from: {"; ".join(manifest.derived_from) or "nothing else"}.
 - Learnt from: {learnt}.
