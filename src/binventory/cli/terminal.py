@@ -26,6 +26,8 @@ def say(line: str) -> None:
 
 def tracked(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
     """Progress of a loop that takes over two seconds: a bar with rate and time left, or a line now and then."""
+    if total == 0:
+        return
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
