@@ -333,17 +333,17 @@ def test_any_bytes_give_pixels_or_one_sentence(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "what", "next"),
     [
-        pytest.param(b"", "is empty. it holds no bytes", "take or copy", id="nothing"),
-        pytest.param(bytes(5000), "is not a photo. it holds nothing but zeros", "give a JPEG", id="zeros"),
-        pytest.param(b"bin,count\n1,2\n" * 9, "is not a photo. it holds text", "give a JPEG", id="text"),
-        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is not a photo. it is HEIC", "give a JPEG", id="HEIC"),
-        pytest.param(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "is not a photo. it is HEIC or AVIF", "JPEG", id="AVIF"),
+        pytest.param(b"", "is empty. It holds no bytes", "take or copy", id="nothing"),
+        pytest.param(bytes(5000), "is not a photo. It holds nothing but zeros", "give a JPEG", id="zeros"),
+        pytest.param(b"bin,count\n1,2\n" * 9, "is not a photo. It holds text", "give a JPEG", id="text"),
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is not a photo. It is HEIC", "give a JPEG", id="HEIC"),
+        pytest.param(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "is not a photo. It is HEIC or AVIF", "JPEG", id="AVIF"),
         pytest.param(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3" + bytes(range(256)), "is not a photo", "give a JPEG", id="PDF"),
-        pytest.param(random.Random(1).randbytes(3000), "is not a photo. its bytes are", "give a JPEG", id="noise"),
-        pytest.param(saved(scene(), "JPEG")[:-500], "cannot be decoded. the file ends early", "copy", id="cut JPEG"),
-        pytest.param(saved(scene(), "PNG")[:-500], "cannot be decoded. the file ends early", "copy", id="cut PNG"),
-        pytest.param(saved(scene(1, 7, 300)), "is too small. it has 7 x 300", "the whole bin", id="a strip"),
-        pytest.param(saved(scene(1, 1, 1)), "is too small. it has 1 x 1", "the whole bin", id="a dot"),
+        pytest.param(random.Random(1).randbytes(3000), "is not a photo. Its bytes are", "give a JPEG", id="noise"),
+        pytest.param(saved(scene(), "JPEG")[:-500], "cannot be decoded. The file ends early", "copy", id="cut JPEG"),
+        pytest.param(saved(scene(), "PNG")[:-500], "cannot be decoded. The file ends early", "copy", id="cut PNG"),
+        pytest.param(saved(scene(1, 7, 300)), "is too small. It has 7 x 300", "the whole bin", id="a strip"),
+        pytest.param(saved(scene(1, 1, 1)), "is too small. It has 1 x 1", "the whole bin", id="a dot"),
         pytest.param(
             saved(Image.new("F", (64, 64)), "TIFF"), "has floating-point pixels", "8 bits", id="floating point"
         ),
@@ -484,7 +484,7 @@ def test_a_small_picture_is_not_reduced_first() -> None:
     ],
 )
 def test_an_array_that_is_no_picture_is_refused(array: Any) -> None:
-    with pytest.raises(PhotoError, match=r"expected uint8 \[height, width, 3\]"):
+    with pytest.raises(PhotoError, match=r"Expected uint8 \[height, width, 3\]"):
         photo.fit(array, 224, 224)
 
 

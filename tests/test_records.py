@@ -130,6 +130,6 @@ def test_more_than_20_is_one_level_and_shown_as_such(quantity: int) -> None:
 )
 def test_an_error_says_what_why_and_what_next(kind: type[BinventoryError], exit_status: int, http_status: int) -> None:
     error = kind("a.jpg is empty", "it holds no bytes", "take it again")
-    assert str(error) == "a.jpg is empty. it holds no bytes. Try: take it again."
+    assert str(error) == "a.jpg is empty. It holds no bytes. Try: take it again."
     assert error.as_row() == {"what": "a.jpg is empty", "why": "it holds no bytes", "next": "take it again"}
     assert (kind.exit_status, kind.http_status) == (exit_status, http_status)

@@ -31,7 +31,9 @@ class BinventoryError(Exception):
         self.next = next
 
     def __str__(self) -> str:
-        return f"{self.what}. {self.why}. Try: {self.next}."
+        starts_with_word = self.why.partition(" ")[0].isalpha()  # a file's name keeps its letters
+        why = self.why[:1].upper() + self.why[1:] if starts_with_word else self.why
+        return f"{self.what}. {why}. Try: {self.next}."
 
     def as_row(self) -> dict[str, str]:
         """The error as it stands in JSON output: ``{what, why, next}``."""

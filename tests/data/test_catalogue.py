@@ -291,7 +291,7 @@ def test_a_catalogue_in_use_says_so(tmp_path: Path) -> None:
     with holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(OutsideError, match="another binventory is writing"):
+        with pytest.raises(OutsideError, match="Another binventory is writing"):
             build(data, work=tmp_path / "w")
         holder.kill()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from io import TextIOWrapper
 
 import typer
 
@@ -40,6 +41,9 @@ for verb in (counting.count, learning.train, learning.evaluate, data.catalogue, 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence on stderr and its exit status."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):  # a name that is not UTF-8, or a terminal that is not, ends no verb
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BinventoryError as error:

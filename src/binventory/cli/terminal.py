@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,7 +49,10 @@ def json_line(row: Mapping[str, object]) -> str:
     """One JSON object on one line."""
     import msgspec
 
-    return msgspec.json.encode(row).decode()
+    try:
+        return msgspec.json.encode(row).decode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8; its odd bytes are escaped
+        return json.dumps(row, default=str)
 
 
 def print_json(row: Mapping[str, object]) -> None:

@@ -214,7 +214,7 @@ def _read_folder(folder: Path, name: str) -> dict[str, bytes]:
         if path.is_symlink():
             raise _unsafe(name, f"{path.name} is a link")
         if path.is_dir():
-            raise _unsafe(name, f"{path.name} is a folder, and a bundle has none")
+            raise _unsafe(name, f"it holds the folder {path.name}, and a bundle has none")
         _refuse_member(path.name, name)
         try:
             members[path.name] = objects.read(str(path), _MOST_BYTES)

@@ -80,9 +80,10 @@ def scan(address: str) -> Source:
             objects.read(root, _MOST_BYTES)  # tells what is wrong with a path that is no folder
             raise InputError(f"{root} is not a folder", "data is a folder of photos", "give the folder it lies in")
     records = _records(f"{root}/metadata")
-    photos = tuple(_found(place, root, None if has_bucket else _class_of(place), records) for place in places)
+    good, odd = [place for place in places if place.isprintable()], [one for one in places if not one.isprintable()]
+    photos = tuple(_found(place, root, None if has_bucket else _class_of(place), records) for place in good)
     labels, rejects = _labels(f"{root}/labels.csv")
-    return Source(root, photos, labels, rejects)
+    return Source(root, photos, labels, (*rejects, *map(_unprintable, odd)))
 
 
 def read_record(address: str) -> BinRecord:
@@ -156,6 +157,12 @@ def _text(value: object) -> str | None:
 def _found(place: str, root: str, label: Label | None, records: Mapping[str, str]) -> Found:
     id = PurePosixPath(place).stem
     return Found(id, place, root, label, records.get(id))
+
+
+def _unprintable(place: str) -> Reject:
+    """A name with line ends or broken UTF-8 cannot stand in a table, a list of ids or JSON."""
+    named = ascii(place)[1:-1]
+    return Reject("", named, RecordError(f"{named} has an unprintable name", "it can be no id", "rename it"))
 
 
 def _class_of(place: str) -> Label | None:
