@@ -95,7 +95,7 @@ def _unfitted(onnx: bytes, pictures: photo.Pixels) -> Bundle:
     )
     everything = Calibration(1.0, 0.9, (Group(tuple(range(LEVELS)), 0, 2.0),), 2.0, 0, 0)
     head = Head(np.zeros((features.shape[1], LEVELS), np.float32), np.zeros(LEVELS, np.float32))
-    return Bundle(manifest, onnx, head, everything, "", bundle.SEEN_HEADER.encode(), Probe(pictures, features))
+    return Bundle(manifest, onnx, head, everything, "", bundle.SEEN_HEADER.encode() + b"\n", Probe(pictures, features))
 
 
 if __name__ == "__main__":

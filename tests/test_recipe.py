@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from binventory import recipe
 from binventory.errors import UsageError
-from binventory.recipe import GuaranteeRecipe, LinkRecipe, QuickRecipe, Recipe, SplitRecipe
+from binventory.recipe import LinkRecipe, QuickRecipe, Recipe, SplitRecipe
 
 
 def shares(weights: list[int]) -> SplitRecipe:
@@ -35,7 +35,6 @@ recipes = st.builds(
     quick=st.builds(
         QuickRecipe, finite, unit, st.lists(positive, min_size=1, max_size=6).map(tuple), st.integers(1, 10**6)
     ),
-    guarantee=st.builds(GuaranteeRecipe, st.floats(0, 1, exclude_min=True, exclude_max=True)),
 )
 
 
@@ -60,10 +59,10 @@ def test_a_recipe_as_plain_values_goes_through_json(made: Recipe) -> None:
 def test_a_setting_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("seed = 5\n[quick]\nbalance = 0.7\norder = 2\n")
-    made = recipe.load(str(file), ["quick.balance=0.9", "guarantee.coverage=0.8"])
+    made = recipe.load(str(file), ["quick.balance=0.9", "link.registration=0.8"])
     assert (made.seed, made.quick.balance, made.quick.order) == (5, 0.9, 2.0)
     assert made.quick.rounds == QuickRecipe().rounds
-    assert made.guarantee.coverage == 0.8
+    assert made.link.registration == 0.8
 
 
 def test_the_last_of_two_settings_wins() -> None:
@@ -82,7 +81,7 @@ def test_a_file_named_like_a_recipe_is_read(tmp_path: Path, monkeypatch: pytest.
         ("sed=1", "sed does not exist", "seed"),
         ("split.trian=1", "split.trian does not exist", "split.train"),
         ("quick.rigde=[1]", "quick.rigde does not exist", "quick.ridge"),
-        ("gurantee.coverage=0.9", "gurantee does not exist", "guarantee"),
+        ("lnik.registration=0.9", "lnik does not exist", "link"),
         ("zzz=1", "zzz does not exist", "kind"),
         ("kind.x=1", "kind.x does not exist", "--set kind=…"),
     ],
@@ -114,7 +113,7 @@ def test_an_unknown_setting_names_the_nearest(setting: str, what: str, next: str
         ("quick.ridge=[1, -1]", "quick.ridge[1]", "quick.ridge=[3e-05, 0.0001, 0.0003, 0.001, 0.003]"),
         ("quick.ridge=0.1", "quick.ridge", "quick.ridge=[3e-05, 0.0001, 0.0003, 0.001, 0.003]"),
         ("quick.rounds=0", "quick.rounds", "quick.rounds=150"),
-        ("guarantee.coverage=1", "guarantee.coverage", "guarantee.coverage=0.9"),
+        ("link.registration=2", "link.registration", "link.registration=0.2"),
         ("split=1", "split", 'split={"train": 0.7, "validate": 0.1, "calibrate": 0.1, "test": 0.1}'),
     ],
 )
@@ -216,7 +215,7 @@ def test_settings_leave_the_mapping_that_they_came_from_alone() -> None:
 def test_the_toml_names_every_setting() -> None:
     text = recipe.to_toml(Recipe())
     assert text == tomli_w.dumps(recipe.to_mapping(Recipe()))
-    for name in ("kind", "seed", "prior", "train", "registration", "ridge", "coverage"):
+    for name in ("kind", "seed", "prior", "train", "registration", "ridge", "rounds"):
         assert f"\n{name} = " in "\n" + text
 
 

@@ -3,6 +3,7 @@
     BinventoryError         what, why, next step
     ├── UsageError          exit 2, HTTP 400: the command or a setting is not one that exists
     ├── InputError          exit 3, HTTP 422: what was given cannot be used
+    │   ├── MissingError    there is nothing at an address
     │   ├── PhotoError      a photo without usable pixels
     │   ├── BundleError     a bundle that cannot be trusted or read
     │   ├── RecordError     a record, label or list that contradicts itself or cannot be read
@@ -52,6 +53,10 @@ class InputError(BinventoryError):
 
     exit_status = 3
     http_status = 422
+
+
+class MissingError(InputError):
+    """There is nothing at an address: no file, no object, no photo in a folder."""
 
 
 class PhotoError(InputError):

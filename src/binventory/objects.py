@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from binventory.errors import BinventoryError, InputError, OutsideError, UsageError
+from binventory.errors import BinventoryError, InputError, MissingError, OutsideError, UsageError
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -57,7 +57,7 @@ def find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
         found = True
         yield one
     if not found:
-        raise InputError(f"{address} holds no photos", f"nothing there ends in {', '.join(sorted(suffixes))}",
+        raise MissingError(f"{address} holds no photos", f"nothing there ends in {', '.join(sorted(suffixes))}",
                          "check the path")  # fmt: skip
 
 
@@ -68,6 +68,8 @@ def read(address: str, most: int) -> bytes:
     refused without waiting on it), and OutsideError where S3 does not answer.
     """
     if address == STDIN:
+        if sys.stdin is None:
+            raise InputError("Standard input cannot be read", "it is closed", "pipe a photo into it")
         data = sys.stdin.buffer.read(most + 1)
         _refuse_longer("standard input", len(data), most)
         return data
@@ -120,6 +122,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Works for a file and for a folder that the block makes. Raises OutsideError where the disk refuses.
     """
+    named, path = path, Path(os.path.abspath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name[:32]}.", dir=path.parent) as scratch:
@@ -127,13 +130,26 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             for file in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
                 _sync(file)
-            if temporary.is_dir() and path.exists():
-                os.replace(path, Path(scratch) / "old")
-            os.replace(temporary, path)
+            _exchange(temporary, path, Path(scratch) / "old")
             _sync(path.parent)
     except OSError as error:
-        raise OutsideError(f"{path} cannot be written", error.strerror or str(error),
-                           "free space or choose another place") from None  # fmt: skip
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise OutsideError(f"{named} cannot be written", error.strerror or str(error),
+                           "free space on the disk" if full else "choose another place") from None  # fmt: skip
+
+
+def _exchange(new: Path, path: Path, old: Path) -> None:
+    """Put ``new`` at ``path``; a folder there is moved to ``old`` first, and back where that fails."""
+    if not (new.is_dir() and path.is_dir()):
+        os.replace(new, path)
+        return
+    try:
+        os.replace(path, old)
+        os.replace(new, path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        raise
 
 
 def _find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
@@ -245,7 +261,7 @@ def _told(address: str, done: str) -> Iterator[None]:
         status = re.search(r"status code: (\d+)", str(error))
         code = status[1] if status else ""
         if isinstance(error, (FileNotFoundError, NotFoundError)) or code == "404":
-            raise InputError(
+            raise MissingError(
                 f"{address} does not exist", "S3 has no such bucket or object", "check bucket and key"
             ) from None
         if isinstance(error, (PermissionError, PermissionDeniedError, UnauthenticatedError)) or code in ("401", "403"):
@@ -266,8 +282,8 @@ def _told(address: str, done: str) -> Iterator[None]:
 def _unreadable(address: str, error: OSError) -> BinventoryError:
     if isinstance(error, FileNotFoundError):
         if os.path.islink(address):
-            return InputError(f"{address} leads nowhere", f"it links to {os.readlink(address)}", "mend the link")
-        return InputError(f"{address} does not exist", "there is no such file", "check the path")
+            return MissingError(f"{address} leads nowhere", f"it links to {os.readlink(address)}", "mend the link")
+        return MissingError(f"{address} does not exist", "there is no such file", "check the path")
     if isinstance(error, IsADirectoryError) or error.errno in (errno.ENXIO, errno.EOPNOTSUPP):
         kind = "a folder" if isinstance(error, IsADirectoryError) else "a socket"
         return InputError(f"{address} is not a regular file", f"it is {kind}", "give a file")

@@ -63,13 +63,6 @@ class QuickRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class GuaranteeRecipe:
-    """``coverage``: the share of photos whose true quantity the interval is to hold, for each count apart."""
-
-    coverage: Annotated[float, Meta(gt=0, lt=1)] = 0.9
-
-
-@dataclass(frozen=True, slots=True)
 class Recipe:
     """All settings of learning. ``prior``: the mix of counts that the finished bundle expects to meet.
 
@@ -83,7 +76,6 @@ class Recipe:
     split: SplitRecipe = field(default_factory=SplitRecipe)
     link: LinkRecipe = field(default_factory=LinkRecipe)
     quick: QuickRecipe = field(default_factory=QuickRecipe)
-    guarantee: GuaranteeRecipe = field(default_factory=GuaranteeRecipe)
 
 
 def load(name: str = "quick", settings: Iterable[str] = ()) -> Recipe:

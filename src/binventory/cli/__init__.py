@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from contextlib import suppress
 from io import TextIOWrapper
 
 import typer
+from typer.exceptions import TyperException
 
 from binventory import __version__
 from binventory.cli import counting, data, learning, terminal
@@ -41,17 +43,43 @@ for verb in (counting.count, learning.train, learning.evaluate, data.catalogue, 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence on stderr and its exit status."""
     warnings.showwarning = _show_warning
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):  # a name that is not UTF-8, or a terminal that is not, ends no verb
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # The fit's matrices are thin: more threads only wait for each other, and for the other process.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        app()
+        status = app(standalone_mode=False) or 0
+        sys.stdout.flush()
     except BinventoryError as error:
         terminal.say(f"error: {error}")
-        sys.exit(error.exit_status)
+        status = error.exit_status
+    except TyperException as error:
+        message = error.format_message().rstrip(".")
+        terminal.say(f"error: {message}. Try: binventory {' '.join(_verb_asked())} --help.")
+        status = error.exit_code
+    except typer.Abort:
+        status = 130
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        status = 0
+    except OSError as error:
+        terminal.say(f"error: The output cannot be written. {error.strerror or error}. Try: another place for it.")
+        status = 4
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.exit(status)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer has nowhere to go
+    sys.exit(status)
+
+
+def _verb_asked() -> list[str]:
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    return [word for word in sys.argv[1:2] if word in known]
+
+
+def _nowhere() -> TextIOWrapper:
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

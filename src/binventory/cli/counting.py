@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binventory.cli import terminal
-from binventory.errors import BinventoryError
+from binventory.errors import BinventoryError, UsageError
 from binventory.records import Count, Photo, shown, span
 
 if TYPE_CHECKING:
@@ -40,9 +40,11 @@ def count(
 
     A photo that cannot be read is a row with its reason, and the rest goes on; the exit status is then 3.
     """
+    if as_json and as_csv:
+        raise UsageError("--json and --csv exclude each other", "both were given", "one of them")
     counter = load_counter(bundle, prior)
     if counter.bundle.manifest.note:
-        terminal.say(f"note: {counter.bundle.manifest.note}")
+        terminal.say(f"note: {' '.join(filter(str.isprintable, counter.bundle.manifest.note.split()))}")
     named = list(_addresses(photos))
     outcomes: Iterable[Outcome] = terminal.tracked(_counted(counter, named), "counting", len(named))
     if pictures:

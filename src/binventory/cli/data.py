@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ WorkOption = Annotated[
     Path | None,
     typer.Option("--work", help="Where catalogue, sides and caches lie. Default: named by the data, in your cache."),
 ]
-RecipeOption = Annotated[str, typer.Option("--recipe", help="quick, full, or a TOML file.", metavar="RECIPE")]
+RecipeOption = Annotated[str, typer.Option("--recipe", help="quick, or a TOML file.", metavar="RECIPE")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting over the recipe: section.field=value.", metavar="SETTING"),
@@ -52,7 +53,7 @@ def catalogue(
         terminal.print_json(summary)
     else:
         terminal.print_table(("", ""), summary.items())
-    terminal.tell_rejects(found.rejects, found.work)
+    terminal.tell(found.notes, found.rejects, found.work)
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
 
 
@@ -60,7 +61,8 @@ def split(
     data: DataOption,
     work: WorkOption = None,
     hold_out: Annotated[
-        str | None, typer.Option(help="A file of ids, one a line, whose runs go to calibrate or test.", metavar="FILE")
+        str | None,
+        typer.Option(help="A file of ids, one a line, whose runs stay out of train and validate.", metavar="FILE"),
     ] = None,
     sides: Annotated[
         str | None, typer.Option(help="A CSV id,side with sides of your own for new photos.", metavar="FILE")
@@ -79,29 +81,29 @@ def split(
     given = lists.read_sides(sides) if sides else {}
     found = catalogued(data, work, chosen)
     found = catalogues.split_sides(found, chosen.split, chosen.seed, held, given)
-    there = {row.id for row in found.rows}
-    missing = [id for id in held if id not in there]
-    if missing:
-        terminal.say(f"note: {len(missing):,} ids of {hold_out} are not in the data ({', '.join(missing[:3])} …)")
+    tell_missing(held, found, str(hold_out))
+    stay = sum(row.side != given[row.id] for row in found.rows if row.id in given)
+    if stay:
+        terminal.say(f"note: {stay:,} photos had other sides before {sides}, and keep them: sides are final")
     tally = catalogues.tally(found.rows)
     if as_json:
         for side, numbers in tally.items():
             terminal.print_json({"side": side, **numbers})
     else:
         terminal.print_table(("side", "photos", "labelled", "runs"), [(side, *n.values()) for side, n in tally.items()])
-    terminal.tell_rejects(found.rejects, found.work)
+    terminal.tell(found.notes, found.rejects, found.work)
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="SQL over photos, items, rejects, links, runs and sides.")],
+    query: Annotated[str, typer.Argument(help="SQL over photos, items, rejects, notes, links, runs and sides.")],
     data: Annotated[list[str] | None, typer.Option(help="The data that was catalogued.", metavar="DIR")] = None,
     work: WorkOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
     parquet: Annotated[Path | None, typer.Option(help="Write the answer as Parquet.", metavar="FILE")] = None,
 ) -> None:
-    """Ask the catalogue in SQL (DuckDB's). Nothing can be changed by it."""
+    """Ask the catalogue in SQL (DuckDB's). It can change nothing, and read or write no other file."""
     from binventory.data import catalogue as catalogues
     from binventory.errors import UsageError
 
@@ -138,8 +140,19 @@ def draw(
         terminal.print_table(("", ""), [("bins", bins), ("newly drawn", written), ("data", out)])
 
 
+def tell_missing(ids: Collection[str], found: Catalogue, place: str) -> None:
+    """Say which of the ids that a file lists are not in the data."""
+    missing = sorted(set(ids) - {row.id for row in found.rows})
+    if missing:
+        few = ", ".join(missing[:3]) + (" …" if missing[3:] else "")
+        terminal.say(f"note: {len(missing):,} of {len(set(ids)):,} ids in {place} are not in the data ({few})")
+
+
 def catalogued(data: list[str], work: Path | None, recipe: Recipe) -> Catalogue:
     """The catalogue of the data, brought up to date, with progress."""
     from binventory.data import catalogue as catalogues
+    from binventory.errors import UsageError
 
+    if not all(data):
+        raise UsageError("--data is empty", "it names no folder", "--data DIR")
     return catalogues.build(data, work or catalogues.work_for(data), recipe.link, terminal.tracked)

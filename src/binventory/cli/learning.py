@@ -9,7 +9,7 @@ import typer
 
 from binventory.cli import terminal
 from binventory.cli.counting import BundleOption, PriorOption, load_counter
-from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued
+from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued, tell_missing
 
 if TYPE_CHECKING:
     from binventory.learning.evaluate import Evaluation
@@ -40,7 +40,7 @@ def train(
     start = bundles.load(base)
     found = catalogued(data, work, chosen)
     found = catalogues.split_sides(found, chosen.split, chosen.seed)
-    terminal.tell_rejects(found.rejects, found.work)
+    terminal.tell(found.notes, found.rejects, found.work)
     name = Path(out.rstrip("/")).name.removesuffix(".tar.gz")
     made = quick.train(start, found, chosen, name, terminal.tracked)
     bundles.save(made, out)
@@ -90,7 +90,9 @@ def evaluate(
     chosen_ids = frozenset(lists.read_ids(ids)) if ids else None
     counter = load_counter(bundle, prior)
     found = catalogued(data, work, recipes.load())
-    terminal.tell_rejects(found.rejects, found.work)
+    terminal.tell(found.notes, found.rejects, found.work)
+    if chosen_ids is not None:
+        tell_missing(chosen_ids, found, str(ids))
     rows = evaluation.choose(found, split=split, quantities=quantities, ids=chosen_ids)
     judged = evaluation.evaluate(
         counter, counter.bundle, found, rows,
@@ -98,16 +100,15 @@ def evaluate(
     )  # fmt: skip
     for error in judged.unreadable:
         terminal.say(f"rejected: {error}")
-    if out:
-        from binventory.learning.page import evaluation_page
-
-        title = f"{judged.bundle} on {', '.join(Path(one).name for one in data)}"
-        objects.write(str(out), evaluation_page(judged, title).encode())
     if as_json:
         terminal.print_json(judged.as_row())
     else:
         _print_figures(judged)
     if out:
+        from binventory.learning.page import evaluation_page
+
+        title = f"{judged.bundle} on {', '.join(Path(one).name for one in data)}"
+        objects.write(str(out), evaluation_page(judged, title).encode())
         terminal.say(f"page: {out}")
     raise typer.Exit(terminal.status_of([*(reject.error for reject in found.rejects), *judged.unreadable]))
 

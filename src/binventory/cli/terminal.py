@@ -49,10 +49,8 @@ def json_line(row: Mapping[str, object]) -> str:
     """One JSON object on one line."""
     import msgspec
 
-    try:
-        return msgspec.json.encode(row).decode()
-    except UnicodeEncodeError:  # a file name that is not UTF-8; its odd bytes are escaped
-        return json.dumps(row, default=str)
+    # Escaped to ASCII, so that no terminal's encoding and no odd byte in a file's name can break it.
+    return json.dumps(msgspec.to_builtins(row), separators=(",", ":"))
 
 
 def print_json(row: Mapping[str, object]) -> None:
@@ -77,7 +75,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     """Print rows as a Rich table on a terminal, else as lines with tabs between the cells. Numbers stand right."""
     if not sys.stdout.isatty():
         for row in rows:
-            print("\t".join(map(str, row)), flush=True)
+            print("\t".join(map(_plain, row)), flush=True)
         return
     from rich import box
     from rich.console import Console
@@ -85,7 +83,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     from rich.text import Text
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
-    kept = [list(map(str, row)) for row in rows]
+    kept = [list(map(_plain, row)) for row in rows]
     for number, column in enumerate(columns):
         digits = [row[number][:1] for row in kept if row[number]]
         right = bool(digits) and all(digit in "0123456789->" for digit in digits)
@@ -95,12 +93,20 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     Console().print(table)
 
 
-def tell_rejects(rejects: Sequence[Reject], work: object) -> None:
-    """Say on stderr what was refused, a sentence each, the first twenty."""
+def tell(notes: Iterable[str], rejects: Sequence[Reject], work: object) -> None:
+    """Say on stderr what to know of the data, and what was refused, a sentence each, the first twenty."""
+    for note in notes:
+        say(f"note: {note}")
     for reject in rejects[:_REJECTS_TOLD]:
         say(f"rejected: {reject.error}")
     if rejects[_REJECTS_TOLD:]:
         say(f"and {len(rejects) - _REJECTS_TOLD:,} more: binventory sql 'select * from rejects' --work {work}")
+
+
+def _plain(cell: object) -> str:
+    """The cell as text that stays on its line: odd characters, as file names may hold them, are escaped."""
+    text = str(cell)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def status_of(errors: Iterable[BinventoryError]) -> int:

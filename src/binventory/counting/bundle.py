@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -131,6 +132,8 @@ def load(address: str | os.PathLike[str] | None = None) -> Bundle:
     kept outside, oversize members) or made by a later version.
     """
     name = os.fspath(address) if address is not None else default()
+    if not name:
+        raise BundleError("The bundle has no name", "an empty one was given", "--bundle open")
     members = _members(name)
     manifest = _manifest(members, name)
     for member, expected in manifest.hashes.items():
@@ -147,8 +150,8 @@ def load(address: str | os.PathLike[str] | None = None) -> Bundle:
         heads.from_bytes(members["head.safetensors"], f"{name}: head.safetensors"),
         calibrations.from_bytes(members["calibration.json"], f"{name}: calibration.json"),
         members["card.md"].decode(errors="replace"),
-        members["seen.csv"],
-        _read_probe(members["probe.npz"], name) if "probe.npz" in manifest.hashes else None,
+        _checked_seen(members["seen.csv"], name),
+        _read_probe(members["probe.npz"], manifest.input, name) if "probe.npz" in manifest.hashes else None,
         tuple((member, members[member]) for member in ("trunk.safetensors", "LICENSE") if member in manifest.hashes),
     )
 
@@ -272,11 +275,17 @@ def _manifest(members: dict[str, bytes], name: str) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _broken(name, f"{MANIFEST}: {error}") from None
     priors = (manifest.trained_prior, manifest.reference_prior, manifest.prior)
-    if manifest.top != LEVELS - 2 or any(len(prior) != LEVELS or min(prior) <= 0 for prior in priors):
-        raise _broken(name, f"its priors are not {LEVELS} positive shares")
+    if manifest.top != LEVELS - 2 or any(not _is_prior(prior) for prior in priors):
+        raise _broken(name, f"its priors are not {LEVELS} positive shares that sum to 1")
+    if not LEVELS - 1 <= manifest.tail_mean <= 1e6:
+        raise _broken(name, f"its tail's mean of {manifest.tail_mean:g} is absurd")
     if not (8 <= manifest.input.height <= 2048 and 8 <= manifest.input.width <= 2048):
         raise _broken(name, f"its input of {manifest.input.height} x {manifest.input.width} pixels is absurd")
     return manifest
+
+
+def _is_prior(shares: tuple[float, ...]) -> bool:
+    return len(shares) == LEVELS and min(shares) > 0 and abs(sum(shares) - 1) < 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,12 +304,23 @@ def _probe_bytes(probe: Probe) -> bytes:
     return buffer.getvalue()
 
 
-def _read_probe(data: bytes, name: str) -> Probe:
+def _read_probe(data: bytes, size: Input, name: str) -> Probe:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return Probe(arrays["photos"], arrays["features"].astype(np.float32))
-    except (ValueError, KeyError, OSError, EOFError) as error:
+            probe = Probe(arrays["photos"], arrays["features"].astype(np.float32))
+    except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile, AttributeError) as error:
         raise _unsafe(name, f"probe.npz does not read as plain arrays ({error})") from None
+    shape = (len(probe.features), size.height, size.width, 3)
+    if probe.photos.dtype != np.uint8 or probe.photos.shape != shape or probe.features.ndim != 2 or not shape[0]:
+        raise _broken(name, f"probe.npz does not fit: its photos are {probe.photos.dtype} {list(probe.photos.shape)}")
+    return probe
+
+
+def _checked_seen(data: bytes, name: str) -> bytes:
+    """An unreadable list of what was learnt from would pass for "nothing", and flatter every figure."""
+    if not data.startswith(SEEN_HEADER.encode() + b"\n"):
+        raise _broken(name, f"seen.csv does not begin with {SEEN_HEADER}")
+    return data
 
 
 def _tar(members: dict[str, bytes]) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binventory.errors import BundleError
-from binventory.records import LEVELS, TAIL
+from binventory.records import COVERAGE, LEVELS, TAIL
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,11 @@ def from_bytes(data: bytes, name: str = "calibration.json") -> Calibration:
         raise BundleError(f"{name} is no calibration", str(error), "make the bundle again with this version") from None
     if sorted(k for group in calibration.groups for k in group.counts) != list(range(LEVELS)):
         raise BundleError(f"{name} does not fit", "its groups do not hold every count once", "make the bundle again")
-    if not calibration.temperature > 0:
-        raise BundleError(f"{name} does not fit", "its temperature is not above 0", "make the bundle again")
+    if calibration.coverage != COVERAGE:
+        why = f"it promises {calibration.coverage:g}, and what is printed is the {COVERAGE:.0%} interval"
+        raise BundleError(f"{name} does not fit", why, "make the bundle again")
+    if not 0.1 <= calibration.temperature <= 10 or any(not 0 <= group.quantile <= 2 for group in calibration.groups):
+        raise BundleError(f"{name} does not fit", "its temperature or a quantile is absurd", "make the bundle again")
     return calibration
 
 

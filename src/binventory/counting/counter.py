@@ -19,7 +19,7 @@ from binventory.counting import priors
 from binventory.counting.bundle import Bundle, Input
 from binventory.counting.calibration import hulls
 from binventory.counting.trunk import OnnxTrunk, Trunk, runtime
-from binventory.errors import BinventoryError, OutsideError, PhotoError
+from binventory.errors import BinventoryError, BundleError, InputError, OutsideError, PhotoError
 from binventory.flow import ahead, chunks
 from binventory.photo import Pixels
 from binventory.records import Count, Photo
@@ -95,6 +95,11 @@ class Counter:
         """
         calibration, manifest = self.bundle.calibration, self.bundle.manifest
         probs = calibration.probs(self.bundle.head.log_probs(features))
+        if not np.isfinite(probs).all():
+            name = manifest.name
+            raise BundleError(
+                f"Bundle {name} gives no probabilities", "they are not finite", "make it again with train"
+            )
         sets = calibration.sets(probs)
         if self._prior is not None:
             probs = priors.reweigh(probs, manifest.prior, self._prior)
@@ -116,9 +121,7 @@ def read_photo(address: str) -> Photo:
     """The photo at a path or address; ``-`` is standard input. Raises PhotoError, or OutsideError from S3."""
     try:
         return Photo(address, objects.read(address, photo.MAX_BYTES))
-    except OutsideError:
-        raise
-    except BinventoryError as error:
+    except InputError as error:
         raise PhotoError(error.what, error.why, error.next) from None
 
 
@@ -137,8 +140,19 @@ def decoded(photos: Iterable[Photo | BinventoryError], size: Input) -> Iterator[
 
 
 def probed(bundle: Bundle, threads: int | None = None) -> OnnxTrunk:
-    """The bundle's trunk, checked once a machine against its probe; the verdict is kept in the user's cache."""
+    """The bundle's trunk, checked once a machine against its probe; the verdict is kept in the user's cache.
+
+    Raises BundleError where trunk, head and manifest do not fit each other.
+    """
     trunk = OnnxTrunk(bundle.trunk, threads)
+    size, width = bundle.manifest.input, len(bundle.head.weight)
+    if (trunk.height, trunk.width, trunk.features_width) != (size.height, size.width, width):
+        raise BundleError(
+            f"Bundle {bundle.manifest.name} does not fit together",
+            f"its trunk takes {trunk.height} x {trunk.width} pixels to {trunk.features_width} features, "
+            f"its manifest names {size.height} x {size.width} and its head {width}",
+            "make it again with train",
+        )
     if bundle.probe is None:
         return trunk
     note = _probe_note(bundle)
@@ -174,7 +188,8 @@ def _probe_note(bundle: Bundle) -> Path:
 
     processor = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     flags = next((line for line in processor.splitlines() if line.startswith("flags")), "")
-    key = hashlib.sha256(bundle.trunk + runtime().encode() + flags.encode()).hexdigest()[:24]
+    expected = bundle.probe.features.tobytes() if bundle.probe else b""
+    key = hashlib.sha256(bundle.trunk + expected + runtime().encode() + flags.encode()).hexdigest()[:24]
     return user_cache_path("binventory") / "probe" / key
 
 

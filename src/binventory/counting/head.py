@@ -41,6 +41,7 @@ def from_bytes(data: bytes, name: str = "head.safetensors") -> Head:
         shapes = f"weight {list(head.weight.shape)} and bias {list(head.bias.shape)}"
         raise BundleError(f"{name} does not fit", f"expected [D, {LEVELS}] and [{LEVELS}], got {shapes}",
                           "make the bundle again with this version")  # fmt: skip
-    if head.weight.dtype != np.float32 or not (np.isfinite(head.weight).all() and np.isfinite(head.bias).all()):
+    numbers = (head.weight, head.bias)
+    if any(one.dtype != np.float32 or not np.isfinite(one).all() for one in numbers):
         raise BundleError(f"{name} does not fit", "its numbers are not finite float32", "make the bundle again")
     return head

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Protocol
 
@@ -28,6 +29,8 @@ class OnnxTrunk:
     """
 
     def __init__(self, onnx: bytes, threads: int | None = None, plain: bool = False) -> None:
+        # onnxruntime's builds report usage to their maker over the network unless told otherwise before they load.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime as ort
 
         _refuse_external_data(onnx)
@@ -41,19 +44,26 @@ class OnnxTrunk:
             self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own family straight from Exception
             raise BundleError("trunk.onnx is no network", str(error).splitlines()[0][:200], "make it again") from None
-        (entry,) = self._session.get_inputs() if len(self._session.get_inputs()) == 1 else (None,)
-        names = [one.name for one in self._session.get_outputs()]
-        if entry is None or entry.type != "tensor(uint8)" or len(entry.shape) != 4 or "features" not in names:
+        entries = self._session.get_inputs()
+        widths = [one.shape[-1] for one in self._session.get_outputs() if one.name == "features"]
+        if len(entries) != 1 or entries[0].type != "tensor(uint8)" or len(entries[0].shape) != 4 or not widths:
             raise BundleError(
                 "trunk.onnx does not fit",
                 "expected one uint8 [N, H, W, 3] input and an output called features",
                 "export it with this version",
             )
-        self._entry: str = entry.name
+        self._entry: str = entries[0].name
+        self.height, self.width = entries[0].shape[1:3]
+        """The pictures' size in pixels, where the network fixes it."""
+        self.features_width = widths[0]
+        """D, the number of features a picture."""
 
     def features(self, pictures: Pixels) -> NDArray[np.float32]:
-        """Features float32 [N, D] of pictures uint8 [N, H, W, 3]."""
-        (features,) = self._session.run(["features"], {self._entry: pictures})
+        """Features float32 [N, D] of pictures uint8 [N, H, W, 3]. Raises BundleError where the network fails."""
+        try:
+            (features,) = self._session.run(["features"], {self._entry: pictures})
+        except Exception as error:
+            raise BundleError("trunk.onnx does not run", str(error).splitlines()[0][:200], "make it again") from None
         return np.asarray(features, dtype=np.float32)
 
 

@@ -29,7 +29,7 @@ from binventory.recipe import LinkRecipe, SplitRecipe
 from binventory.records import BinRecord
 
 FILE = "catalogue.duckdb"
-FORMAT = 1
+FORMAT = 2
 """Raised when the tables or what a look finds change: all but the sides is then made anew."""
 
 TABLES = {
@@ -41,6 +41,7 @@ TABLES = {
     "items": "id text, sku text, asin text, name text, quantity bigint, height double, length double, "
     "width double, weight double",
     "rejects": "id text, address text, what text, why text, next text",
+    "notes": "note text",
     "links": "one text, other text, why text",
     "runs": "id text primary key, run text",
     "sides": "id text primary key, side text, reason text",
@@ -63,12 +64,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What a work folder holds, read: the photos by id, the links between them, and what was refused."""
+    """What a work folder holds, read: photos by id, the links between them, what was refused, and what to know."""
 
     work: Path
     rows: tuple[Row, ...]
     links: tuple[Link, ...]
     rejects: tuple[Reject, ...]
+    notes: tuple[str, ...] = ()
 
     def side(self, name: str) -> tuple[Row, ...]:
         """The labelled photos of a side."""
@@ -101,6 +103,7 @@ def build(sources: Sequence[str], work: Path, recipe: LinkRecipe, track: Track =
         _replace(base, "photos", entries)
         _replace(base, "items", _items(entries, records))
         _replace(base, "rejects", map(_reject_row, (*record_rejects, *rejects)))
+        _replace(base, "notes", ({"note": note} for note in map(_labels_without_photos, scanned) if note))
         _replace(base, "links", found)
         _replace(base, "runs", ({"id": id, "run": run} for id, run in run_of.items()))
         base.commit()
@@ -116,7 +119,7 @@ def split_sides(
     """
     ids = [row.id for row in catalogue.rows]
     known = set(ids)
-    unknown = sorted(set(given.values()) - set(split.SIDES))
+    unknown = sorted(set(given.values()) - {*split.SIDES, split.HELD})
     if unknown:
         raise UsageError(f"Side {unknown[0]!r} does not exist", "a photo has one side", ", ".join(split.SIDES))
     with _database(catalogue.work) as base:
@@ -148,25 +151,40 @@ def read(work: Path) -> Catalogue:
         ).fetchall()
         found = base.execute("select one, other, why from links order by all").fetchall()
         rejects = base.execute("select id, address, what, why, next from rejects order by all").fetchall()
+        notes = base.execute("select note from notes").fetchall()
     return Catalogue(
         work,
         tuple(Row(*row) for row in rows),
         tuple(Link(*link) for link in found),
         tuple(Reject(id, address, InputError(*error)) for id, address, *error in rejects),
+        tuple(note for (note,) in notes),
     )
 
 
 def query(work: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The column names and rows of a query; the catalogue itself cannot be changed by it. Raises UsageError."""
     with _database(work, read_only=True) as base, _sql_told():
-        answer = base.execute(sql)
-        return [column[0] for column in answer.description or ()], answer.fetchall()
+        base.execute("set enable_external_access = false")
+        answer = base.sql(sql)
+        if answer is None:
+            raise _asks_nothing()
+        return list(answer.columns), answer.fetchall()
 
 
 def export(work: Path, sql: str, path: Path) -> None:
     """Write a query's answer as Parquet. Raises UsageError for a query that does not run."""
     with _database(work, read_only=True) as base, objects.replacing(path) as temporary, _sql_told():
-        base.sql(sql).write_parquet(str(temporary))
+        quoted = str(temporary).replace("'", "''")
+        base.execute(f"set allowed_paths = ['{quoted}']")
+        base.execute("set enable_external_access = false")
+        answer = base.sql(sql)
+        if answer is None:
+            raise _asks_nothing()
+        answer.write_parquet(str(temporary))
+
+
+def _asks_nothing() -> UsageError:
+    return UsageError("The query does not run", "it asks nothing", f"a select over {', '.join(TABLES)}")
 
 
 @contextmanager
@@ -180,14 +198,15 @@ def _database(work: Path, read_only: bool = False) -> Iterator[duckdb.DuckDBPyCo
     except (duckdb.Error, OSError) as error:
         busy = "lock" in str(error)
         why = "another binventory is writing to it" if busy else str(error).splitlines()[0]
-        next = "wait for it to end" if busy else "another --work"
+        next = "wait for it to end" if busy else "look at the file; another --work begins anew, without its sides"
         raise OutsideError(f"{path} cannot be opened", why, next) from None
     try:
         if not read_only:
             _make_tables(base)
         yield base
-    except duckdb.IOException as error:
-        raise OutsideError(f"{path} cannot be written", str(error).splitlines()[0], "free space on the disk") from None
+    except (duckdb.Error, MemoryError) as error:
+        reason = (str(error).splitlines() or ["out of memory"])[0].rstrip(".")
+        raise OutsideError(f"{path} cannot be written", reason, "free space on the disk, and run it again") from None
     finally:
         base.close()
 
@@ -209,6 +228,8 @@ def _make_tables(base: duckdb.DuckDBPyConnection) -> None:
 def _sql_told() -> Iterator[None]:
     try:
         yield
+    except duckdb.IOException:
+        raise  # the disk's trouble, not the query's
     except duckdb.Error as error:
         tables = ", ".join(TABLES)
         reason = " ".join(str(error).split())[:300].rstrip(".")
@@ -307,6 +328,15 @@ def _link(
         if agreement >= recipe.registration:
             found.append(Link(one, other, "pictures agree"))
     return found
+
+
+def _labels_without_photos(source: Source) -> str | None:
+    lone = sorted(source.labels.keys() - {one.id for one in source.photos})
+    if not lone:
+        return None
+    few = ", ".join(lone[:3]) + (" …" if lone[3:] else "")
+    hint = "; did a spreadsheet drop zeros from the ids?" if len(lone) == len(source.labels) else ""
+    return f"{len(lone):,} of {len(source.labels):,} ids in {source.address}/labels.csv have no photo ({few}){hint}"
 
 
 def _products(record: BinRecord | None) -> set[str]:

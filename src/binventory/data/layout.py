@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 
 from binventory import objects
-from binventory.errors import BinventoryError, InputError, OutsideError, RecordError
+from binventory.errors import BinventoryError, InputError, MissingError, RecordError
 from binventory.photo import SUFFIXES
 from binventory.records import BinRecord, Item
 
@@ -72,7 +73,7 @@ def scan(address: str) -> Source:
     try:
         places = list(objects.find(bucket, SUFFIXES))
         has_bucket = places != [bucket]
-    except InputError:
+    except MissingError:
         has_bucket = False
     if not has_bucket:
         places = list(objects.find(root, SUFFIXES))
@@ -94,7 +95,7 @@ def read_record(address: str) -> BinRecord:
     """
     try:
         raw = msgspec.json.decode(objects.read(address, _MOST_BYTES))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"{address} is no record", f"it does not read as JSON ({error})", "fetch it again") from None
     if not isinstance(raw, dict):
         raise RecordError(f"{address} is no record", "it holds no JSON object", "fetch it again")
@@ -174,7 +175,7 @@ def _class_of(place: str) -> Label | None:
 def _records(folder: str) -> dict[str, str]:
     try:
         places = list(objects.find(folder, frozenset({".json"})))
-    except InputError:
+    except MissingError:
         return {}
     return {PurePosixPath(place).stem: place for place in places if place.endswith(".json")}
 
@@ -183,9 +184,7 @@ def _labels(address: str) -> tuple[dict[str, tuple[Label, ...]], tuple[Reject, .
     """The labels of ``labels.csv`` by id: more than one where it contradicts itself. Blank counts are no labels."""
     try:
         data = objects.read(address, _MOST_BYTES)
-    except OutsideError:
-        raise
-    except InputError:
+    except MissingError:
         return {}, ()
     labels: dict[str, dict[int, Label]] = {}
     rejects: list[Reject] = []
@@ -204,7 +203,11 @@ def _labels(address: str) -> tuple[dict[str, tuple[Label, ...]], tuple[Reject, .
 
 
 def _rows(data: bytes, address: str) -> Iterator[tuple[int, str, str]]:
-    reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    text = data.decode("utf-8-sig")
+    first = text.partition("\n")[0]
+    # What a spreadsheet writes as CSV depends on its country.
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     header = [name.strip().lower() for name in next(reader, [])]
     if "id" not in header or "count" not in header:
         raise RecordError(f"{address} has no header id,count", f"its first line is {','.join(header)[:60]!r}",
@@ -218,7 +221,4 @@ def _rows(data: bytes, address: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _whole_text(text: str) -> int | None:
-    try:
-        return _whole(float(text))
-    except (ValueError, OverflowError):
-        return None
+    return _whole(float(text)) if re.fullmatch(r"-?\d{1,9}(\.0*)?", text, re.ASCII) else None

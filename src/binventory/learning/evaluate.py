@@ -13,7 +13,7 @@ import numpy as np
 from binventory.counting.bundle import SHORT, Bundle
 from binventory.counting.counter import read_photo
 from binventory.data.catalogue import Catalogue, Row
-from binventory.errors import BinventoryError, InputError, RecordError
+from binventory.errors import BinventoryError, BundleError, InputError, RecordError
 from binventory.flow import Track, untracked
 from binventory.learning.metrics import Figures, figures
 from binventory.photo import alike
@@ -79,11 +79,16 @@ def unseen(rows: Sequence[Row], data: Catalogue, bundle: Bundle) -> list[Row]:
     A photo is seen when its sha256 is known, or its id is and the likenesses agree: a reduced copy is the same photo,
     a stranger's photo of the same name is not.
     """
-    known = list(csv.DictReader(io.StringIO(bundle.seen.decode())))
-    hashes = {one["sha256"] for one in known}
+    hashes: set[str] = set()
     likeness: dict[str, list[str]] = {}
-    for one in known:
-        likeness.setdefault(one["id"], []).append(one["likeness"])
+    try:
+        for one in csv.DictReader(io.StringIO(bundle.seen.decode())):
+            hashes.add(one["sha256"])
+            likeness.setdefault(one["id"], []).append(f"{int(one['likeness'], 16):064x}")
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise BundleError(
+            f"Bundle {bundle.manifest.name} does not say what it has seen", f"seen.csv: {error}", "copy it again"
+        ) from None
     met = {
         row.run
         for row in data.rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +70,11 @@ def _photos(rows: Iterable[Row]) -> Iterator[Photo | BinventoryError]:
 def _read(folder: Path) -> dict[str, NDArray[np.float32]]:
     known: dict[str, NDArray[np.float32]] = {}
     for path in sorted(folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as part:
-            known |= zip(part["sha256"].tolist(), part["features"], strict=True)
+        try:
+            with np.load(path, allow_pickle=False) as part:
+                known |= zip(part["sha256"].tolist(), part["features"], strict=True)
+        except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, BadZipFile):
+            path.unlink()  # damaged from outside; its photos are computed again
     return known
 
 

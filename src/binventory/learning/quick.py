@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +23,7 @@ from binventory.errors import RecordError
 from binventory.flow import Track, untracked
 from binventory.learning import card, features, fitting, guarantee, metrics
 from binventory.recipe import Recipe, to_mapping
-from binventory.records import TOP, level
+from binventory.records import COVERAGE, TOP, level
 
 LEARNT = ("train", "validate", "calibrate")
 """The sides whose photos a bundle has seen."""
@@ -62,9 +64,7 @@ def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track
     chosen = guarantee.one_a_run(*zip(*((row.id, row.run) for row in sides["calibrate"]), strict=True))
     log_probs = head.log_probs(tables["calibrate"][chosen]) / heat
     probs = np.exp(log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True))
-    calibration = guarantee.calibration(
-        heat, probs, levels["calibrate"][chosen], recipe.guarantee.coverage, len(sides["calibrate"])
-    )
+    calibration = guarantee.calibration(heat, probs, levels["calibrate"][chosen], COVERAGE, len(sides["calibrate"]))
     tail = [row.count for row in sides["train"] if row.count is not None and row.count > TOP]
     manifest = replace(
         base.manifest,
@@ -125,10 +125,13 @@ def _validated(bundle: Bundle, trunk: Trunk, rows: Sequence[Row], table: fitting
 
 def _seen(base: Bundle, sides: dict[str, tuple[Row, ...]]) -> bytes:
     """What the head has learnt from, and what the trunk had: a new head forgets the old head's photos alone."""
-    lines = base.seen.decode().splitlines()
-    trunk = [line for line in lines[1:] if line.endswith(",trunk")]
-    head = [f"{row.id},{row.sha256[:SHORT]},{row.likeness},{side},head" for side, rows in sides.items() for row in rows]
-    return "\n".join([SEEN_HEADER, *trunk, *head, ""]).encode()
+    page = io.StringIO()
+    writer = csv.writer(page, lineterminator="\n")
+    writer.writerow(SEEN_HEADER.split(","))
+    writer.writerows(row for row in csv.reader(io.StringIO(base.seen.decode())) if row[-1:] == ["trunk"])
+    for side, rows in sides.items():
+        writer.writerows((row.id, row.sha256[:SHORT], row.likeness, side, "head") for row in rows)
+    return page.getvalue().encode()
 
 
 def _refuse_few(sides: dict[str, tuple[Row, ...]]) -> None:
