@@ -489,3 +489,30 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 def test_the_server_of_these_tests_listens_on_loopback_only(bucket: S3Server) -> None:
     assert urlsplit(bucket.endpoint).hostname == "127.0.0.1"
+
+
+@pytest.mark.parametrize("detour", ["bundle/../bundle", "./bundle", "bundle/"])
+def test_a_folder_is_replaced_by_whatever_name_it_goes(detour: str, tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "old").write_text("old")
+    with objects.replacing(Path(f"{tmp_path}/{detour}")) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("new")
+    assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_still_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "old").write_text("old")
+    rename = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if target == tmp_path / "bundle" and source.name == "bundle":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with pytest.raises(KeyboardInterrupt), objects.replacing(tmp_path / "bundle") as temporary:
+        temporary.mkdir()
+        monkeypatch.setattr(os, "replace", failing)
+    assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["old"]

@@ -357,3 +357,90 @@ def test_a_full_disk_is_told_and_leaves_no_half_bundle(bundle: Path, tmp_path: P
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert "cannot be written" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell line in which ``binventory`` is this checkout's."""
+    line = command.replace("binventory", f"{sys.executable} -m binventory")
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=cwd, check=False, timeout=120)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("binventory count --bundle open a.jpg > /dev/full", 4),
+        ("binventory count --bundle open --json a.jpg > /dev/full", 4),
+        ("binventory count --bundle open --csv a.jpg > /dev/full", 4),
+        ("binventory --help > /dev/full", 4),
+        ("binventory count --bundle open a.jpg >&-", 0),
+        ("binventory count --bundle open - <&-", 3),
+        ("binventory count --bundle open --json many | head -1; exit ${PIPESTATUS[0]}", 0),
+        ("binventory", 2),
+        ("binventory cuont", 2),
+        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 binventory count --bundle open --json ü.jpg", 0),
+        ("binventory count --bundle open --json --csv a.jpg", 2),
+        ("binventory count --bundle '' a.jpg", 3),
+        ("binventory evaluate --bundle open --data ''", 2),
+        ("ulimit -f 40; binventory catalogue --data many --work w", 4),
+    ],
+)
+def test_ordinary_trouble_ends_with_its_status_and_no_traceback(
+    data: Path, tmp_path: Path, command: str, status: int
+) -> None:
+    (tmp_path / "many").mkdir()
+    for path in photos(data, 60):
+        shutil.copy(path, tmp_path / "many" / path.name)
+    for name in ("a.jpg", "ü.jpg"):
+        shutil.copy(photos(data, 1)[0], tmp_path / name)
+    done = shell(command, tmp_path)
+    assert done.returncode == status, done.stderr
+
+
+def test_names_that_are_not_utf8_or_hold_line_ends_stop_nothing(data: Path, tmp_path: Path) -> None:
+    good = photos(data, 1)[0].read_bytes()
+    for name in (b"a.jpg", b"b\xff.jpg", b"c\nd.jpg"):
+        (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).write_bytes(good)
+    answers = rows(binventory("count", "--bundle", "open", "--json", tmp_path))
+    assert len(answers) == 3
+    assert all("count" in one for one in answers)
+    assert len(binventory("count", "--bundle", "open", tmp_path).stdout.splitlines()) == 3
+    told = binventory("catalogue", "--data", tmp_path, "--json")
+    assert (told.returncode, rows(told)[0]["photos"], rows(told)[0]["rejects"]) == (3, 1, 2)
+
+
+def test_nothing_is_reported_to_anyone(data: Path, cache: Path) -> None:
+    """The runtime's maker ships it with telemetry, which keeps a device id beside the cache; we switch it off."""
+    assert binventory("count", "--bundle", "open", *photos(data, 40)).returncode == 0
+    assert {path.relative_to(cache).parts[0] for path in cache.rglob("*")} == {"binventory"}
+
+
+def test_damaged_features_are_computed_again(data: Path, bundle: Path, work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work, tmp_path / "w")
+    parts = sorted((tmp_path / "w" / "features").rglob("*.npz"))
+    for part, damage in zip(parts, (b"", b"PK\x03\x04", parts[0].read_bytes()[:2000]), strict=False):
+        part.write_bytes(damage)
+    done = binventory("train", "--data", data, "--from", "open", "--work", tmp_path / "w", "--out", tmp_path / "b",
+                      "--set", "quick.ridge=[0.001,0.0003]")  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert bundles.load(tmp_path / "b").calibration == bundles.load(bundle).calibration
+
+
+def test_labels_that_meet_no_photo_are_spoken_of(data: Path, tmp_path: Path) -> None:
+    for path in photos(data, 3):
+        shutil.copy(path, tmp_path / path.name)
+    (tmp_path / "labels.csv").write_text("id;count\n1;2\n2;3\n")
+    done = binventory("catalogue", "--data", tmp_path)
+    assert done.returncode == 0
+    assert b"note: 2 of 2 ids in" in done.stderr
+    assert b"did a spreadsheet drop zeros" in done.stderr
+
+
+def test_queries_reach_no_other_file(data: Path, work: Path, bundle: Path, tmp_path: Path) -> None:
+    for query in (f"copy (select 1) to '{tmp_path}/x.csv'", "select * from read_csv('/etc/passwd')", "", "-- nothing"):
+        done = binventory("sql", query, "--work", work)
+        assert done.returncode == 2, done.stderr
+    assert list(tmp_path.glob("x*")) == []
+    assert binventory("sql", "select 1", "--work", work, "--parquet", tmp_path / "it's.parquet").returncode == 0
+    assert binventory("sql", "select 1", "--work", work, "--parquet", "/proc/x.parquet").returncode == 4

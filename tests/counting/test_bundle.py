@@ -22,7 +22,9 @@ import pytest
 
 from binventory.counting import bundle as bundles
 from binventory.counting.bundle import MANIFEST, Bundle
+from binventory.counting.head import Head
 from binventory.errors import BundleError
+from binventory.records import LEVELS
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,42 @@ def linked(folder: Path) -> None:
     (folder / "head.safetensors").symlink_to("/etc/hostname")
 
 
+def other_head(rows: int, value: float = 0.0) -> Callable[[Path], None]:
+    def swap(folder: Path) -> None:
+        head = Head(np.full((rows, LEVELS), value, np.float32), np.zeros(LEVELS, np.float32))
+        (folder / "head.safetensors").write_bytes(head.to_bytes())
+        rehash(folder, "head.safetensors")
+
+    return swap
+
+
+def half_probe(folder: Path) -> None:
+    data = (folder / "probe.npz").read_bytes()
+    (folder / "probe.npz").write_bytes(data[: len(data) // 2])
+    rehash(folder, "probe.npz")
+
+
+def other_probe(folder: Path) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, photos=np.zeros((2, 9, 9, 3), np.uint8), features=np.zeros((2, 1120), np.float32))
+    (folder / "probe.npz").write_bytes(buffer.getvalue())
+    rehash(folder, "probe.npz")
+
+
+def recalibrated(**changes: object) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        calibration = json.loads((folder / "calibration.json").read_text())
+        (folder / "calibration.json").write_text(json.dumps(calibration | changes))
+        rehash(folder, "calibration.json")
+
+    return edit
+
+
+def nothing_seen(folder: Path) -> None:
+    (folder / "seen.csv").write_text("")
+    rehash(folder, "seen.csv")
+
+
 HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "wrong hash": (swapped_head, "head.safetensors is not what bundle.json says"),
     "link": (linked, "head.safetensors is a link"),
@@ -104,6 +142,16 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "later format": (edited(format=2), "has bundle format 2"),
     "zero prior": (edited(prior=[0.0] * 22), "priors are not 22 positive shares"),
     "hashes left out": (edited(hashes={}), "does not name trunk.onnx"),
+    "priors that do not sum": (edited(prior=[0.5] * 22), "that sum to 1"),
+    "absurd tail": (edited(tail_mean=-5.0), "tail's mean of -5 is absurd"),
+    "another input": (edited(input={"height": 64, "width": 64, "fit": "squash"}), "probe.npz does not fit"),
+    "another head": (other_head(64), "does not fit together"),
+    "half a probe": (half_probe, "probe.npz does not read"),
+    "another probe": (other_probe, "probe.npz does not fit"),
+    "no temperature": (recalibrated(temperature=5e-324), "temperature or a quantile is absurd"),
+    "another promise": (recalibrated(coverage=0.5), "promises 0.5"),
+    "too few groups": (recalibrated(groups=[]), "do not hold every count once"),
+    "nothing seen": (nothing_seen, "seen.csv does not begin with"),
     "absurd input": (edited(input={"height": 10**6, "width": 10**6, "fit": "squash"}), "is absurd"),
 }
 
@@ -118,6 +166,14 @@ def test_a_harmful_or_damaged_bundle_is_refused_in_one_sentence(folder: Path, ha
         Counter.load(folder)
     assert why in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_a_head_that_overflows_is_told_and_not_counted_with(folder: Path) -> None:
+    from binventory import Counter
+
+    other_head(1120, 3e38)(folder)
+    with pytest.raises(BundleError, match="gives no probabilities"), np.errstate(all="ignore"):
+        Counter.load(folder).count(np.full((90, 120, 3), 90, np.uint8))
 
 
 def packed(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:

@@ -56,13 +56,14 @@ def main() -> None:
         terminal.say(f"error: {error}")
         status = error.exit_status
     except TyperException as error:
-        message = error.format_message().rstrip(".")
-        terminal.say(f"error: {message}. Try: binventory {' '.join(_verb_asked())} --help.")
+        terminal.say(_usage(error.format_message()))
         status = error.exit_code
     except typer.Abort:
         status = 130
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        status = 0
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        status = 0  # the reader of our output has gone, as with `| head`
     except OSError as error:
         terminal.say(f"error: The output cannot be written. {error.strerror or error}. Try: another place for it.")
         status = 4
@@ -73,9 +74,14 @@ def main() -> None:
     sys.exit(status)
 
 
-def _verb_asked() -> list[str]:
+def _usage(message: str) -> str:
+    """Typer's message as our one sentence; the whole help where nothing was asked."""
+    if message.startswith("Usage:"):
+        return message
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    return [word for word in sys.argv[1:2] if word in known]
+    verb = "".join(f" {word}" for word in sys.argv[1:2] if word in known)
+    stop = "" if message.endswith((".", "?", "!")) else "."
+    return f"error: {message}{stop} Try: binventory{verb} --help."
 
 
 def _nowhere() -> TextIOWrapper:

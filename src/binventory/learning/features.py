@@ -71,7 +71,7 @@ def _read(folder: Path) -> dict[str, NDArray[np.float32]]:
     known: dict[str, NDArray[np.float32]] = {}
     for path in sorted(folder.glob("*.npz")):
         try:
-            with np.load(path, allow_pickle=False) as part:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
                 known |= zip(part["sha256"].tolist(), part["features"], strict=True)
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, BadZipFile):
             path.unlink()  # damaged from outside; its photos are computed again
