@@ -7,7 +7,7 @@ PHOTOS ?=
 DATA := $(if $(PHOTOS),$(PHOTOS),$(DEMO)/bins)
 FLAGS := $(foreach dir,$(DATA),--data $(dir))
 
-.PHONY: help install install-dev demo test check bench docs soak lock clean
+.PHONY: help install install-dev demo test check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -50,9 +50,6 @@ bench: install-dev ## Measure speed, as ratios in one run
 
 docs: install-dev ## Write the command reference from the commands themselves
 	$(BIN)/python docs/reference.py
-
-soak: install-dev ## The longer checks
-	$(BIN)/python -m pytest -m soak
 
 lock: install-dev ## Compile requirements/*.txt anew from *.in
 	for name in base dev; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done

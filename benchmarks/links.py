@@ -36,24 +36,24 @@ def main() -> None:
         of = dict[str, set[str]]()
         for id, sku in catalogue.query(found.work, "select id, sku from items")[1]:
             of.setdefault(id, set()).add(sku)
-    rng = np.random.default_rng(0)
-    twins = [(link.one, link.other) for link in found.links if link.why == "shares a product"]
-    twins = [twins[at] for at in rng.permutation(len(twins))[: given.pairs]]
-    ids = sorted(of)
-    pairs = (tuple(rng.choice(ids, 2, replace=False)) for _ in range(3 * given.pairs))
-    strangers = [(str(a), str(b)) for a, b in pairs if not of[a] & of[b]][: len(twins)]
-    ways = {"ours: registration": registration, "phase correlation": phase, "perceptual hash": hashed}
-    for name, score in ways.items():
-        near, far = (
-            np.array([score(read(places[a]), read(places[b])) for a, b in some]) for some in (twins, strangers)
-        )
-        area = float(np.mean((near[:, None] > far) + 0.5 * (near[:, None] == far)))
-        line = f"{name:20} area {area:.3f}   recall at 1 % {np.mean(near > np.quantile(far, 0.99)):.3f}"
-        if score is registration:
-            threshold = LinkRecipe().registration
-            hits, false = (near >= threshold).sum(), (far >= threshold).sum()
-            line += f"   at {threshold}: precision {hits / (hits + false):.3f}, recall {hits / len(near):.3f}"
-        print(line, f"  ({len(near)} twins, {len(far)} strangers)")
+        rng = np.random.default_rng(0)
+        twins = [(link.one, link.other) for link in found.links if link.why == "shares a product"]
+        twins = [twins[at] for at in rng.permutation(len(twins))[: given.pairs]]
+        ids = sorted(of)
+        pairs = (tuple(rng.choice(ids, 2, replace=False)) for _ in range(3 * given.pairs))
+        strangers = [(str(a), str(b)) for a, b in pairs if not of[a] & of[b]][: len(twins)]
+        ways = {"ours: registration": registration, "phase correlation": phase, "perceptual hash": hashed}
+        for name, score in ways.items():
+            near, far = (
+                np.array([score(read(places[a]), read(places[b])) for a, b in some]) for some in (twins, strangers)
+            )
+            area = float(np.mean((near[:, None] > far) + 0.5 * (near[:, None] == far)))
+            line = f"{name:20} area {area:.3f}   recall at 1 % {np.mean(near > np.quantile(far, 0.99)):.3f}"
+            if score is registration:
+                threshold = LinkRecipe().registration
+                hits, false = (near >= threshold).sum(), (far >= threshold).sum()
+                line += f"   at {threshold}: precision {hits / (hits + false):.3f}, recall {hits / len(near):.3f}"
+            print(line, f"  ({len(near)} twins, {len(far)} strangers)")
 
 
 def read(address: str) -> Pixels:

@@ -21,7 +21,8 @@ from binventory.counting import bundle as bundles
 
 ROUNDS = 5
 PROCESS = """
-import json, resource, sys, time
+import json, os, resource, sys, time
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 start = time.perf_counter()
 kind, path, side = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -13,8 +13,8 @@ from binventory.cli import app
 PAGE = Path(__file__).parent / "cli.md"
 OPENING = """# The command line
 
-Every verb prints a table on a terminal, plain lines when piped, and JSON with `--json`. Exit status: 0 done, 1 the
-answer is no, 2 usage, 3 something given cannot be used (the rest was done), 4 something outside failed, 130
+Every verb prints a table on a terminal, plain lines when piped, and JSON with `--json`. Exit status: 0 done,
+2 usage, 3 something given cannot be used (the rest was done), 4 something outside failed, 130
 interrupted. Errors go to stderr in one sentence:
 `error: WHAT. WHY. Try: NEXT STEP.`
 

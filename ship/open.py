@@ -24,7 +24,8 @@ from binventory.counting.head import Head
 from binventory.counting.trunk import OnnxTrunk, runtime
 from binventory.data import catalogue, drawn
 from binventory.learning import card, export, quick
-from binventory.records import LEVELS
+from binventory.learning.guarantee import EVERYTHING
+from binventory.records import COVERAGE, LEVELS
 
 SIZE = Input(260, 260, "squash")
 NOTE = (
@@ -93,7 +94,7 @@ def _unfitted(onnx: bytes, pictures: photo.Pixels) -> Bundle:
         version=binventory.__version__,
         hashes={},
     )
-    everything = Calibration(1.0, 0.9, (Group(tuple(range(LEVELS)), 0, 2.0),), 2.0, 0, 0)
+    everything = Calibration(1.0, COVERAGE, (Group(tuple(range(LEVELS)), 0, EVERYTHING),), EVERYTHING, 0, 0)
     head = Head(np.zeros((features.shape[1], LEVELS), np.float32), np.zeros(LEVELS, np.float32))
     return Bundle(manifest, onnx, head, everything, "", bundle.SEEN_HEADER.encode() + b"\n", Probe(pictures, features))
 

@@ -10,7 +10,7 @@
     │   └── LeakError       a split whose sides share a bin
     └── OutsideError        exit 4, HTTP 502: network, disk or another service failed
 
-Exit 1 is no error: it is the answer "no". Exit 130 is an interrupt.
+Exit 1 is kept for the answer "no", which is no error. Exit 130 is an interrupt.
 """
 
 from __future__ import annotations

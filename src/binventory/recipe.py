@@ -1,7 +1,7 @@
 """Typed, frozen settings: TOML over defaults, ``--set section.field=value`` over TOML.
 
-One parser serves files, ``--set`` and whatever hands settings over as strings. An unknown key or a value of the
-wrong type is refused with the nearest right name.
+Files are TOML; ``--set``, and whatever else hands settings over as strings, goes through one parser. An unknown key or
+a value of the wrong type is refused with the nearest right name.
 """
 
 from __future__ import annotations

@@ -382,6 +382,8 @@ def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 binventory count --bundle open --json ü.jpg", 0),
         ("binventory count --bundle open --json --csv a.jpg", 2),
         ("binventory count --bundle '' a.jpg", 3),
+        (f"binventory count --bundle {'x' * 300} a.jpg", 3),
+        ("binventory count --bundle open --json many --pictures /proc/sheets", 4),
         ("binventory evaluate --bundle open --data ''", 2),
         ("ulimit -f 40; binventory catalogue --data many --work w", 4),
     ],
@@ -444,3 +446,19 @@ def test_queries_reach_no_other_file(data: Path, work: Path, bundle: Path, tmp_p
     assert list(tmp_path.glob("x*")) == []
     assert binventory("sql", "select 1", "--work", work, "--parquet", tmp_path / "it's.parquet").returncode == 0
     assert binventory("sql", "select 1", "--work", work, "--parquet", "/proc/x.parquet").returncode == 4
+
+
+def test_a_fitted_bundle_inherits_its_trunks_licence_and_owes_its_photos_theirs(bundle: Path) -> None:
+    manifest = bundles.load(bundle).manifest
+    assert manifest.licence.startswith("Apache-2.0, and whatever the photos")
+    assert manifest.derived_from[0] == "open (Apache-2.0)"
+    assert manifest.note == ""
+    assert "EfficientNet-Lite2" in manifest.derived_from[1]
+
+
+def test_another_prior_moves_the_figures_but_not_the_raw_sets(data: Path, work: Path, bundle: Path) -> None:
+    common = ("evaluate", "--bundle", bundle, "--data", data, "--work", work, "--json")
+    (own,), (even,) = (rows(binventory(*common, *more)) for more in ((), ("--prior", "even")))
+    assert own["log_loss"] != even["log_loss"]
+    assert even["set_coverage_90"] == pytest.approx(own["set_coverage_90"])
+    assert even["coverage_90"] >= even["set_coverage_90"]

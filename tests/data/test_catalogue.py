@@ -340,12 +340,12 @@ def test_the_default_work_folder_is_named_by_the_data_not_by_its_content(
     assert catalogue.work_for(["x"]) != place
 
 
-REAL = Path(__file__).parents[2].parent / "shared"
+REAL = Path(os.environ.get("BINVENTORY_REAL", Path(__file__).parents[3] / "shared"))
 
 
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photos are not here")
-def test_real_records_and_labels_agree_and_half_of_real_neighbours_are_linked(tmp_path: Path) -> None:
+def test_real_records_and_labels_agree_and_real_neighbours_are_linked(tmp_path: Path) -> None:
     """Metadata-known twins, cut to two hundred photos so that it stays quick."""
     with (REAL / "abid-squashed" / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))[1000:1200]

@@ -65,7 +65,7 @@ def main() -> None:
             raise
         status = 0  # the reader of our output has gone, as with `| head`
     except OSError as error:
-        terminal.say(f"error: The output cannot be written. {error.strerror or error}. Try: another place for it.")
+        terminal.say(f"error: A file cannot be read or written. {error.strerror or error}. Try: check disk and path.")
         status = 4
     with suppress(OSError, ValueError):
         sys.stdout.flush()

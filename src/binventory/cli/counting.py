@@ -88,23 +88,18 @@ def _addresses(given: Iterable[str]) -> Iterator[str | tuple[str, BinventoryErro
 
 def _counted(counter: Counter, named: Iterable[str | tuple[str, BinventoryError]]) -> Iterator[Outcome]:
     """Photos and their outcomes in order; a photo's bytes are dropped when its outcome is there."""
-    from binventory.counting.counter import read_photo
+    from binventory.counting.counter import opened
     from binventory.flow import ahead
-
-    def opened(one: str | tuple[str, BinventoryError]) -> tuple[Photo, BinventoryError | None]:
-        if isinstance(one, tuple):
-            return Photo(one[0], b""), one[1]
-        try:
-            return read_photo(one), None
-        except BinventoryError as error:
-            return Photo(one, b""), error
 
     waiting: deque[Photo] = deque()
 
+    def found(one: str | tuple[str, BinventoryError]) -> tuple[str, Photo | BinventoryError]:
+        return one if isinstance(one, tuple) else (one, opened(one))
+
     def remembered() -> Iterator[Photo | BinventoryError]:
-        for photo, error in ahead(opened, named, threads=8):
-            waiting.append(photo)
-            yield error or photo
+        for name, photo in ahead(found, named, threads=8):
+            waiting.append(photo if isinstance(photo, Photo) else Photo(name, b""))
+            yield photo
 
     for outcome in counter.count_each(remembered()):
         yield waiting.popleft(), outcome
@@ -117,22 +112,34 @@ def _noted(outcomes: Iterable[Outcome], errors: list[BinventoryError]) -> Iterat
         yield photo, outcome
 
 
-def _pictured(outcomes: Iterable[Outcome], folder: Path) -> list[Outcome]:
-    """The same outcomes, once contact sheets of them are written."""
+def _pictured(outcomes: Iterable[Outcome], folder: Path) -> Iterator[Outcome]:
+    """The same outcomes, drawn into contact sheets as they pass; a sheet that cannot be written stops no count."""
     from binventory import photo as photos
     from binventory.counting import sheet
 
-    kept: list[Outcome] = []
+    waiting: list[sheet.SHEET_ROW] = []
+    failed: BinventoryError | None = None
+    number = 1
 
-    def drawn() -> Iterator[sheet.SHEET_ROW]:
-        for photo, outcome in outcomes:
+    def flush() -> BinventoryError | None:
+        try:
+            for path in sheet.write_sheets(waiting, folder, number):
+                terminal.say(f"contact sheet: {path}")
+        except BinventoryError as error:
+            return error
+        return None
+
+    for photo, outcome in outcomes:
+        if not failed:
             bad = isinstance(outcome, BinventoryError)
-            kept.append((Photo(photo.name, b""), outcome))
-            yield photo.name, None if bad else photos.decode(photo.data, photo.name), outcome
-
-    for path in sheet.write_sheets(drawn(), folder):
-        terminal.say(f"contact sheet: {path}")
-    return kept
+            waiting.append((photo.name, None if bad else photos.decode(photo.data, photo.name), outcome))
+        yield photo, outcome
+        if len(waiting) == sheet.PER_SHEET:
+            failed = flush()
+            waiting, number = [], number + 1
+    failed = failed or flush()
+    if failed:
+        raise failed
 
 
 def _row(photo: Photo, outcome: Count | BinventoryError) -> dict[str, object]:

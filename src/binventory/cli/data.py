@@ -77,11 +77,12 @@ def split(
     from binventory.data import lists
 
     chosen = recipes.load(recipe, settings or ())
-    held = lists.read_ids(hold_out) if hold_out else []
+    kept_out = lists.read_ids(hold_out) if hold_out else []
     given = lists.read_sides(sides) if sides else {}
     found = catalogued(data, work, chosen)
-    found = catalogues.split_sides(found, chosen.split, chosen.seed, held, given)
-    tell_missing(held, found, str(hold_out))
+    found = catalogues.split_sides(found, chosen.split, chosen.seed, kept_out, given)
+    tell_missing(kept_out, found, str(hold_out))
+    tell_missing(given, found, str(sides))
     stay = sum(row.side != given[row.id] for row in found.rows if row.id in given)
     if stay:
         terminal.say(f"note: {stay:,} photos had other sides before {sides}, and keep them: sides are final")

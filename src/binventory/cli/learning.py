@@ -74,7 +74,7 @@ def evaluate(
     ] = False,
     prior: PriorOption = None,
     work: WorkOption = None,
-    out: Annotated[Path | None, typer.Option(help="Also write one HTML page with pictures.", metavar="PAGE")] = None,
+    out: Annotated[str | None, typer.Option(help="Also write one HTML page with pictures.", metavar="PAGE")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a bundle on photos that it has not seen: accuracy with its interval over runs, beside baselines."""
@@ -89,14 +89,16 @@ def evaluate(
     quantities = lists.parse_quantities(counts) if counts else None
     chosen_ids = frozenset(lists.read_ids(ids)) if ids else None
     counter = load_counter(bundle, prior)
-    found = catalogued(data, work, recipes.load())
+    links = counter.bundle.manifest.recipe.get("link", {})  # runs as they were when the bundle was made
+    found = catalogued(data, work, recipes.from_mapping({"link": links}))
     terminal.tell(found.notes, found.rejects, found.work)
     if chosen_ids is not None:
         tell_missing(chosen_ids, found, str(ids))
     rows = evaluation.choose(found, split=split, quantities=quantities, ids=chosen_ids)
     judged = evaluation.evaluate(
         counter, counter.bundle, found, rows,
-        quantities=quantities, balanced=balanced, include_seen=include_seen, track=terminal.tracked,
+        quantities=quantities, balanced=balanced, include_seen=include_seen,
+        prior=counter.prior, track=terminal.tracked,
     )  # fmt: skip
     for error in judged.unreadable:
         terminal.say(f"rejected: {error}")
@@ -108,7 +110,7 @@ def evaluate(
         from binventory.learning.page import evaluation_page
 
         title = f"{judged.bundle} on {', '.join(Path(one).name for one in data)}"
-        objects.write(str(out), evaluation_page(judged, title).encode())
+        objects.write(out, evaluation_page(judged, title).encode())
         terminal.say(f"page: {out}")
     raise typer.Exit(terminal.status_of([*(reject.error for reject in found.rejects), *judged.unreadable]))
 

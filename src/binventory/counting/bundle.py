@@ -27,7 +27,7 @@ from binventory.counting.calibration import Calibration
 from binventory.counting.head import Head
 from binventory.errors import BundleError, InputError
 from binventory.photo import Fit, Pixels
-from binventory.records import LEVELS
+from binventory.records import LEVELS, TAIL, TOP
 
 FORMAT = 1
 SEEN_HEADER = "id,sha256,likeness,side,part"
@@ -78,7 +78,7 @@ class Manifest:
     hashes: dict[str, str]
     note: str = ""
     kind: Literal["quick", "full"] = "quick"
-    top: int = LEVELS - 2
+    top: int = TOP
     format: int = FORMAT
 
 
@@ -128,7 +128,8 @@ def default() -> str:
 def load(address: str | os.PathLike[str] | None = None) -> Bundle:
     """Read a bundle: a path or ``s3://`` address of a directory or ``.tar.gz``, or a shipped one's name.
 
-    Raises BundleError for what is missing, damaged, unsafe (links, pickles, paths that leave the bundle, weights
+    Raises OutsideError where S3 does not answer, MissingError where it has nothing there, and BundleError for what is
+    missing, damaged, unsafe (links, pickles, paths that leave the bundle, weights
     kept outside, oversize members) or made by a later version.
     """
     name = os.fspath(address) if address is not None else default()
@@ -157,7 +158,9 @@ def load(address: str | os.PathLike[str] | None = None) -> Bundle:
 
 
 def save(bundle: Bundle, address: str | os.PathLike[str]) -> None:
-    """Write a bundle to a directory, or to a ``.tar.gz`` path or ``s3://`` address; all of it or nothing.
+    """Write a bundle to a directory, or to a ``.tar.gz`` path or ``s3://`` address; what stood there is replaced.
+
+    Directories and archives are written whole or not at all; below an S3 prefix, ``bundle.json`` comes last.
 
     Raises BundleError where a directory is in the way that is no bundle, OutsideError where the disk refuses.
     """
@@ -194,7 +197,7 @@ def _members(name: str) -> dict[str, bytes]:
         wanted = [member for member in manifest.hashes if member in (*PARTS, *OPTIONAL)]
         return {member: objects.read(f"{root}/{member}", _MOST_BYTES) for member in (MANIFEST, *wanted)}
     path = Path(name)
-    if not path.exists():
+    if not os.path.lexists(name):
         shipped = _shipped(name)
         if shipped is None:
             raise _unknown(name)
@@ -275,9 +278,9 @@ def _manifest(members: dict[str, bytes], name: str) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _broken(name, f"{MANIFEST}: {error}") from None
     priors = (manifest.trained_prior, manifest.reference_prior, manifest.prior)
-    if manifest.top != LEVELS - 2 or any(not _is_prior(prior) for prior in priors):
+    if manifest.top != TOP or any(not _is_prior(prior) for prior in priors):
         raise _broken(name, f"its priors are not {LEVELS} positive shares that sum to 1")
-    if not LEVELS - 1 <= manifest.tail_mean <= 1e6:
+    if not TAIL <= manifest.tail_mean <= 1e6:
         raise _broken(name, f"its tail's mean of {manifest.tail_mean:g} is absurd")
     if not (8 <= manifest.input.height <= 2048 and 8 <= manifest.input.width <= 2048):
         raise _broken(name, f"its input of {manifest.input.height} x {manifest.input.width} pixels is absurd")

@@ -44,8 +44,7 @@ class Calibration:
 
     def probs(self, log_probs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated distributions [N, 22] from a head's log-probabilities [N, 22]."""
-        logits = log_probs / self.temperature
-        return np.asarray(np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)))
+        return tempered(log_probs, self.temperature)
 
     def sets(self, probs: NDArray[np.float64]) -> NDArray[np.bool_]:
         """The raw label-conditional sets: for each photo [N] and count [22], whether the count is in."""
@@ -73,6 +72,12 @@ def from_bytes(data: bytes, name: str = "calibration.json") -> Calibration:
     if not 0.1 <= calibration.temperature <= 10 or any(not 0 <= group.quantile <= 2 for group in calibration.groups):
         raise BundleError(f"{name} does not fit", "its temperature or a quantile is absurd", "make the bundle again")
     return calibration
+
+
+def tempered(log_probs: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Distributions [N, 22] from log-probabilities [N, 22], flatter above temperature 1, sharper below."""
+    logits = log_probs / temperature
+    return np.asarray(np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)))
 
 
 def strangeness(probs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from binventory import objects, photo
 from binventory.counting import bundle as bundles
 from binventory.counting import priors
-from binventory.counting.bundle import Bundle, Input
+from binventory.counting.bundle import Bundle, Input, Probe
 from binventory.counting.calibration import hulls
-from binventory.counting.trunk import OnnxTrunk, Trunk, runtime
+from binventory.counting.trunk import OnnxTrunk, Trunk
 from binventory.errors import BinventoryError, BundleError, InputError, OutsideError, PhotoError
 from binventory.flow import ahead, chunks
 from binventory.photo import Pixels
@@ -38,7 +38,8 @@ class Counter:
     def __init__(self, bundle: Bundle, trunk: Trunk, prior: Sequence[float] | None = None) -> None:
         self.bundle = bundle
         self._trunk = trunk
-        self._prior = tuple(prior) if prior is not None else None
+        self.prior = tuple(prior) if prior is not None else None
+        """The mix of counts that the site expects, where it is not the bundle's own."""
 
     @classmethod
     def load(
@@ -52,7 +53,7 @@ class Counter:
         Once a machine and bundle, eight probe photos are compared with what the bundle's maker got; where int8
         kernels differ the network runs as written instead, which is slower, and warns if that differs too.
 
-        Raises BundleError.
+        Raises BundleError, or OutsideError where S3 does not answer.
         """
         bundle = bundles.load(address)
         return cls(bundle, probed(bundle, threads))
@@ -90,8 +91,9 @@ class Counter:
     def count_features(self, features: NDArray[np.float32]) -> list[Count]:
         """Counts from the trunk's features float32 [N, D].
 
-        The sets are read under the bundle's own prior, where they were fitted, and so hold for each count whatever
-        mix the site has; a site's prior moves the probabilities, and the interval stretches to hold the new mode.
+        The sets are read under the bundle's own prior, where they were fitted: a count with a quantile of its own is
+        held as promised whatever mix the site has. A site's prior moves the probabilities, and the interval stretches
+        to hold the new mode. Raises BundleError where the bundle's numbers give no probabilities.
         """
         calibration, manifest = self.bundle.calibration, self.bundle.manifest
         probs = calibration.probs(self.bundle.head.log_probs(features))
@@ -101,8 +103,8 @@ class Counter:
                 f"Bundle {name} gives no probabilities", "they are not finite", "make it again with train"
             )
         sets = calibration.sets(probs)
-        if self._prior is not None:
-            probs = priors.reweigh(probs, manifest.prior, self._prior)
+        if self.prior is not None:
+            probs = priors.reweigh(probs, manifest.prior, self.prior)
         intervals = hulls(sets, probs.argmax(axis=1))
         return [
             Count(tuple(row), manifest.tail_mean, interval)
@@ -123,6 +125,14 @@ def read_photo(address: str) -> Photo:
         return Photo(address, objects.read(address, photo.MAX_BYTES))
     except InputError as error:
         raise PhotoError(error.what, error.why, error.next) from None
+
+
+def opened(address: str) -> Photo | BinventoryError:
+    """The photo at an address, or why there is none: what ``count_each`` takes."""
+    try:
+        return read_photo(address)
+    except BinventoryError as error:
+        return error
 
 
 def decoded(photos: Iterable[Photo | BinventoryError], size: Input) -> Iterator[Pixels | BinventoryError]:
@@ -155,7 +165,7 @@ def probed(bundle: Bundle, threads: int | None = None) -> OnnxTrunk:
         )
     if bundle.probe is None:
         return trunk
-    note = _probe_note(bundle)
+    note = _probe_note(bundle.probe, trunk)
     verdict = note.read_text() if note.is_file() else ""
     if verdict not in ("agrees", "plain", "differs"):
         verdict = _probe(bundle, trunk, threads)
@@ -183,13 +193,10 @@ def _probe(bundle: Bundle, trunk: OnnxTrunk, threads: int | None) -> str:
     return "differs"
 
 
-def _probe_note(bundle: Bundle) -> Path:
+def _probe_note(probe: Probe, trunk: OnnxTrunk) -> Path:
     from platformdirs import user_cache_path
 
-    processor = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    flags = next((line for line in processor.splitlines() if line.startswith("flags")), "")
-    expected = bundle.probe.features.tobytes() if bundle.probe else b""
-    key = hashlib.sha256(bundle.trunk + expected + runtime().encode() + flags.encode()).hexdigest()[:24]
+    key = hashlib.sha256(trunk.identity.encode() + probe.features.tobytes()).hexdigest()[:24]
     return user_cache_path("binventory") / "probe" / key
 
 

@@ -55,8 +55,8 @@ def contact_sheet(rows: Sequence[SHEET_ROW]) -> Image.Image:
     return _laid_out([_cell(*row) for row in rows])
 
 
-def write_sheets(rows: Iterable[SHEET_ROW], folder: Path) -> list[Path]:
-    """Write ``sheet-001.png``, ``sheet-002.png`` ... with 24 photos each, and give their paths in order.
+def write_sheets(rows: Iterable[SHEET_ROW], folder: Path, first: int = 1) -> list[Path]:
+    """Write ``sheet-001.png`` (or from number ``first`` on) ... with 24 photos each, and give their paths in order.
 
     Rows are read one at a time, so that of the photos behind them only the reduced pictures of one sheet are held.
     Raises OutsideError where the disk refuses.
@@ -64,7 +64,7 @@ def write_sheets(rows: Iterable[SHEET_ROW], folder: Path) -> list[Path]:
     rest = iter(rows)
     paths: list[Path] = []
     while cells := [_cell(*row) for row in islice(rest, PER_SHEET)]:
-        path = folder / f"sheet-{len(paths) + 1:03}.png"
+        path = folder / f"sheet-{len(paths) + first:03}.png"
         with objects.replacing(path) as temporary:
             _laid_out(cells).save(temporary, "PNG")
         paths.append(path)

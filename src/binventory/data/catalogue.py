@@ -131,7 +131,8 @@ def split_sides(
             if id in known:
                 stored.setdefault(id, Placement(side, "given"))
         if given:
-            split.refuse_leaks(catalogue.links, {id: one.side for id, one in stored.items() if id in known})
+            touched = [link for link in catalogue.links if link.one in given or link.other in given]
+            split.refuse_leaks(touched, {id: one.side for id, one in stored.items() if id in known})
         placed = split.place(ids, catalogue.links, stored, shares, seed, [id for id in hold_out if id in known])
         split.refuse_leaks(catalogue.links, {id: one.side for id, one in placed.items()})
         base.begin()
@@ -206,7 +207,8 @@ def _database(work: Path, read_only: bool = False) -> Iterator[duckdb.DuckDBPyCo
         yield base
     except (duckdb.Error, MemoryError) as error:
         reason = (str(error).splitlines() or ["out of memory"])[0].rstrip(".")
-        raise OutsideError(f"{path} cannot be written", reason, "free space on the disk, and run it again") from None
+        done = "read" if read_only else "written"
+        raise OutsideError(f"{path} cannot be {done}", reason, "free space on the disk, and run it again") from None
     finally:
         base.close()
 

@@ -160,6 +160,12 @@ def _found(place: str, root: str, label: Label | None, records: Mapping[str, str
     return Found(id, place, root, label, records.get(id))
 
 
+def id_of(text: str) -> str:
+    """The id that a user wrote: blanks around it and a photo's ending dropped."""
+    name = PurePosixPath(text.strip())
+    return name.stem if name.suffix.lower() in SUFFIXES else text.strip()
+
+
 def _unprintable(place: str) -> Reject:
     """A name with line ends or broken UTF-8 cannot stand in a table, a list of ids or JSON."""
     named = ascii(place)[1:-1]
@@ -215,9 +221,7 @@ def _rows(data: bytes, address: str) -> Iterator[tuple[int, str, str]]:
     at_id, at_count = header.index("id"), header.index("count")
     for row in reader:
         if len(row) > max(at_id, at_count):
-            id = row[at_id].strip()
-            name = PurePosixPath(id)
-            yield reader.line_num, name.stem if name.suffix.lower() in SUFFIXES else id, row[at_count].strip()
+            yield reader.line_num, id_of(row[at_id]), row[at_count].strip()
 
 
 def _whole_text(text: str) -> int | None:

@@ -7,8 +7,8 @@ import io
 import re
 
 from binventory import objects
+from binventory.data.layout import id_of
 from binventory.errors import InputError, UsageError
-from binventory.photo import SUFFIXES
 
 _MOST_BYTES = 1 << 28
 
@@ -16,8 +16,7 @@ _MOST_BYTES = 1 << 28
 def read_ids(address: str) -> list[str]:
     """One id a line, endings of photo files dropped; blank lines and ``#`` comments left out. Raises InputError."""
     lines = (line.strip() for line in _text(address).splitlines())
-    ids = [line for line in lines if line and not line.startswith("#")]
-    return [id.rsplit(".", 1)[0] if id.lower().endswith(tuple(SUFFIXES)) else id for id in ids]
+    return [id_of(line) for line in lines if line and not line.startswith("#")]
 
 
 def read_sides(address: str) -> dict[str, str]:
@@ -29,7 +28,7 @@ def read_sides(address: str) -> dict[str, str]:
             found = ",".join(reader.fieldnames or ())[:60]
             raise InputError(f"{address} holds no sides", f"its header is {found!r}", "name its columns id,side")
         for row in reader:
-            id, side = (row["id"] or "").strip(), (row["side"] or "").strip()
+            id, side = id_of(row["id"] or ""), (row["side"] or "").strip()
             if id and sides.setdefault(id, side) != side:
                 raise InputError(f"{address} gives {id} two sides", f"{sides[id]} and {side}", "keep one of the lines")
     except csv.Error as error:

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from binventory.counting import priors
 from binventory.counting.bundle import SHORT, Bundle
-from binventory.counting.counter import read_photo
+from binventory.counting.counter import opened
+from binventory.counting.priors import Prior
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import BinventoryError, BundleError, InputError, RecordError
 from binventory.flow import Track, untracked
 from binventory.learning.metrics import Figures, figures
 from binventory.photo import alike
-from binventory.records import Count, Counts, Photo
+from binventory.records import Count, Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,14 @@ def evaluate(
     quantities: Sequence[int] | None = None,
     balanced: bool = False,
     include_seen: bool = False,
+    prior: Prior | None = None,
     track: Track = untracked,
 ) -> Evaluation:
     """Count the rows that the bundle has not seen (or all of them) and judge it.
 
-    Raises RecordError where every photo was seen.
+    ``prior``: the mix that the counter was told to expect, if it is not the bundle's own.
+
+    Raises RecordError where every photo was seen, InputError where none can be read any more.
     """
     fresh = list(rows) if include_seen else unseen(rows, data, bundle)
     if not fresh:
@@ -119,7 +124,7 @@ def evaluate(
             f"the bundle has learnt from the runs of all {len(rows):,} photos",
             "judge it on other photos, or say --include-seen and mind what that means",
         )
-    outcomes = track(counter.count_each(map(_photo, fresh)), "counting", len(fresh))
+    outcomes = track(counter.count_each(opened(row.address) for row in fresh), "counting", len(fresh))
     judged, unreadable = [], []
     for row, outcome in zip(fresh, outcomes, strict=True):
         if isinstance(outcome, BinventoryError):
@@ -128,19 +133,14 @@ def evaluate(
             judged.append(Judged(row, row.count or 0, outcome))
     if not judged:
         raise InputError("There is nothing to judge", "no photo could be read", "check that the data still lies there")
+    probs = np.array([one.count.probs for one in judged])
+    own = probs if prior is None else priors.reweigh(probs, prior, bundle.manifest.prior)
     scored = figures(
         [one.truth for one in judged],
         [one.count for one in judged],
         [one.row.run for one in judged],
         closed=quantities,
         balanced=balanced,
-        sets=bundle.calibration.sets(np.array([one.count.probs for one in judged])),
+        sets=bundle.calibration.sets(own),
     )
     return Evaluation(bundle.manifest.name, scored, tuple(judged), len(rows) - len(fresh), tuple(unreadable))
-
-
-def _photo(row: Row) -> Photo | BinventoryError:
-    try:
-        return read_photo(row.address)
-    except BinventoryError as error:
-        return error

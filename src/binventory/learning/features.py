@@ -6,7 +6,7 @@ The cache is a folder of parts, each written whole: a killed run goes on where t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -15,27 +15,24 @@ from numpy.typing import NDArray
 
 from binventory import objects
 from binventory.counting.bundle import Input
-from binventory.counting.counter import BATCH, decoded, read_photo
-from binventory.counting.trunk import Trunk, runtime
+from binventory.counting.counter import BATCH, decoded, opened
+from binventory.counting.trunk import Trunk
 from binventory.data.catalogue import Row
 from binventory.errors import BinventoryError
 from binventory.flow import Track, chunks, untracked
 from binventory.photo import Pixels
-from binventory.records import Photo
 
 _PART = 32 * BATCH
 
 
-def of(
-    rows: Sequence[Row], trunk: Trunk, identity: bytes, size: Input, work: Path, track: Track = untracked
-) -> NDArray[np.float32]:
+def of(rows: Sequence[Row], trunk: Trunk, size: Input, work: Path, track: Track = untracked) -> NDArray[np.float32]:
     """Features float32 [N, D] of the photos, in order, from the cache of ``work`` or the trunk.
 
-    ``identity``: the trunk's bytes; with the runtime and the photo's sha256 they are the cache's key.
+    The cache's key is the trunk's identity, the input and the photo's sha256.
 
     Raises BinventoryError where a photo that was catalogued no longer gives pixels.
     """
-    key = hashlib.sha256(identity + f"{size}{runtime()}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{trunk.identity} {size}".encode()).hexdigest()[:16]
     folder = work / "features" / key
     known = _read(folder)
     missing = list({row.sha256: row for row in rows if row.sha256 not in known}.values())
@@ -47,7 +44,7 @@ def of(
 
 
 def _compute(rows: Sequence[Row], trunk: Trunk, size: Input) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    pictures = map(_whole, decoded(_photos(rows), size))
+    pictures = map(_whole, decoded((opened(row.address) for row in rows), size))
     for chunk in chunks(zip(rows, pictures, strict=True), BATCH):
         features = trunk.features(np.stack([picture for _, picture in chunk]))
         yield from ((row.sha256, one) for (row, _), one in zip(chunk, features, strict=True))
@@ -57,14 +54,6 @@ def _whole(picture: Pixels | BinventoryError) -> Pixels:
     if isinstance(picture, BinventoryError):
         raise picture
     return picture
-
-
-def _photos(rows: Iterable[Row]) -> Iterator[Photo | BinventoryError]:
-    for row in rows:
-        try:
-            yield read_photo(row.address)
-        except BinventoryError as error:
-            yield error
 
 
 def _read(folder: Path) -> dict[str, NDArray[np.float32]]:

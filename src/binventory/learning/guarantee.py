@@ -2,8 +2,9 @@
 
 Split conformal prediction, label-conditional (Vovk 2012; Sadinle, Lei and Wasserman 2019): photos of one run are not
 exchangeable, so each run gives one photo, drawn by hash. With n photos of a group, the quantile is the
-ceil((n + 1) coverage)-th smallest strangeness; coverage of later bins then follows a beta-binomial law exactly,
-whatever mix of counts they come in.
+ceil((n + 1) coverage)-th smallest strangeness; coverage of later bins of that group then follows a beta-binomial law
+exactly. For a count with a quantile of its own that holds whatever mix of counts they come in; a pool of counts keeps
+its promise as a whole, under its own mix.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ def one_a_run(ids: Sequence[str], runs: Sequence[str]) -> list[int]:
 
 
 def calibration(
-    heat: float, probs: NDArray[np.float64], levels: NDArray[np.intp], coverage: float, photos: int
+    temperature: float, probs: NDArray[np.float64], levels: NDArray[np.intp], coverage: float, photos: int
 ) -> Calibration:
     """Conformal sets from calibrated distributions [R, 22] and true levels [R] of one photo a run.
 
-    ``heat``: the temperature that ``probs`` were made with; ``photos``: how many the runs had in all. A count of 0..5
+    ``temperature``: what ``probs`` were made with; ``photos``: how many the runs had in all. A count of 0..5
     with too few runs to support its own quantile joins the pool of those above.
     """
     own = strangeness(probs)[np.arange(len(levels)), levels]
@@ -59,7 +60,7 @@ def calibration(
     pool = [k for k in range(LEVELS) if k not in alone]
     groups = tuple(_group((k,), own[levels == k], coverage) for k in alone)
     pooled = _group(tuple(pool), own[np.isin(levels, pool)], coverage)
-    return Calibration(heat, coverage, (*groups, pooled), quantile(own, coverage), photos, len(levels))
+    return Calibration(temperature, coverage, (*groups, pooled), quantile(own, coverage), photos, len(levels))
 
 
 def quantile(strange: NDArray[np.float64], coverage: float) -> float:

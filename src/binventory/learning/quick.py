@@ -13,10 +13,11 @@ import numpy as np
 import binventory
 from binventory.counting import priors
 from binventory.counting.bundle import SEEN_HEADER, SHORT, Bundle
+from binventory.counting.calibration import tempered
 from binventory.counting.counter import Counter, probed
 from binventory.counting.head import Head
 from binventory.counting.priors import Prior
-from binventory.counting.trunk import Trunk
+from binventory.counting.trunk import Trunk, runtime
 from binventory.data import catalogue
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import RecordError
@@ -28,6 +29,7 @@ from binventory.records import COVERAGE, TOP, level
 LEARNT = ("train", "validate", "calibrate")
 """The sides whose photos a bundle has seen."""
 
+_AND_PHOTOS = ", and whatever the photos that it was fitted to ask for"
 FEWEST_TRAIN = 20
 FEWEST_RUNS = 10
 _TAIL_MEAN = 30.0  # ABID's bins above 20 hold 29.7 on average; stands in where the data has none
@@ -53,23 +55,25 @@ def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track
     sides = {side: data.side(side) for side in LEARNT}
     _refuse_few(sides)
     trunk = probed(base)
-    tables = {side: features.of(rows, trunk, base.trunk, base.manifest.input, data.work, track)
-              for side, rows in sides.items()}  # fmt: skip
+    tables = {side: features.of(rows, trunk, base.manifest.input, data.work, track) for side, rows in sides.items()}
     levels = {side: np.array([level(row.count or 0) for row in rows]) for side, rows in sides.items()}
 
     trained = priors.mix(row.count or 0 for row in sides["train"])
     prior = priors.named(recipe.prior, trained)
     head, choices = _choose_head(tables, levels, trained, prior, recipe, track)
-    heat = guarantee.temperature(head.log_probs(tables["validate"]), levels["validate"])
+    temperature = guarantee.temperature(head.log_probs(tables["validate"]), levels["validate"])
     chosen = guarantee.one_a_run(*zip(*((row.id, row.run) for row in sides["calibrate"]), strict=True))
-    log_probs = head.log_probs(tables["calibrate"][chosen]) / heat
-    probs = np.exp(log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True))
-    calibration = guarantee.calibration(heat, probs, levels["calibrate"][chosen], COVERAGE, len(sides["calibrate"]))
+    probs = tempered(head.log_probs(tables["calibrate"][chosen]), temperature)
+    calibration = guarantee.calibration(
+        temperature, probs, levels["calibrate"][chosen], COVERAGE, len(sides["calibrate"])
+    )
     tail = [row.count for row in sides["train"] if row.count is not None and row.count > TOP]
     manifest = replace(
         base.manifest,
         name=name,
         kind="quick",
+        licence=base.manifest.licence.removesuffix(_AND_PHOTOS) + _AND_PHOTOS,
+        runtime=runtime(),
         derived_from=(f"{base.manifest.name} ({base.manifest.licence})", *base.manifest.derived_from),
         trained_prior=trained,
         reference_prior=priors.REFERENCE,
@@ -82,7 +86,10 @@ def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track
         hashes={},
         note="",
     )
-    bundle = replace(base, manifest=manifest, head=head, calibration=calibration, seen=_seen(base, sides), card="")
+    probe = replace(base.probe, features=trunk.features(base.probe.photos)) if base.probe else None
+    bundle = replace(
+        base, manifest=manifest, head=head, calibration=calibration, seen=_seen(base, sides), probe=probe, card=""
+    )
     scored = _validated(bundle, trunk, sides["validate"], tables["validate"])
     figures = {"validate": scored, "choices": [{"ridge": c.ridge, "log_loss": round(c.log_loss, 4),
                "accuracy": round(c.accuracy, 4)} for c in choices]}  # fmt: skip
