@@ -175,7 +175,7 @@ def _unprintable(place: str) -> Reject:
 def _class_of(place: str) -> Label | None:
     """The class folder that a photo lies in, if its folder's name is a number."""
     folder = PurePosixPath(place).parent.name
-    return Label(int(folder), f"{folder}/") if folder.isdecimal() and len(folder) <= 5 else None
+    return Label(int(folder), place.rpartition("/")[0]) if folder.isdecimal() and len(folder) <= 5 else None
 
 
 def _records(folder: str) -> dict[str, str]:
@@ -201,10 +201,10 @@ def _labels(address: str) -> tuple[dict[str, tuple[Label, ...]], tuple[Reject, .
     for line, id, text in rows:
         quantity = _whole_text(text)
         if quantity is not None and 0 <= quantity <= ABSURD_QUANTITY:
-            labels.setdefault(id, {}).setdefault(quantity, Label(quantity, "labels.csv"))
+            labels.setdefault(id, {}).setdefault(quantity, Label(quantity, address))
         elif text:
             why = f"line {line} says {text[:40]!r}, not a whole number from 0 to {ABSURD_QUANTITY:,}"
-            rejects.append(Reject(id, address, RecordError(f"labels.csv has no count for {id}", why, "mend that line")))
+            rejects.append(Reject(id, address, RecordError(f"{address} has no count for {id}", why, "mend that line")))
     return {id: tuple(found.values()) for id, found in labels.items()}, tuple(rejects)
 
 
