@@ -383,7 +383,6 @@ def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ("binventory count --bundle open --json --csv a.jpg", 2),
         ("binventory count --bundle '' a.jpg", 3),
         (f"binventory count --bundle {'x' * 300} a.jpg", 3),
-        ("binventory count --bundle open --json many --pictures /proc/sheets", 4),
         ("binventory evaluate --bundle open --data ''", 2),
         ("ulimit -f 40; binventory catalogue --data many --work w", 4),
     ],
@@ -462,3 +461,11 @@ def test_another_prior_moves_the_figures_but_not_the_raw_sets(data: Path, work: 
     assert own["log_loss"] != even["log_loss"]
     assert even["set_coverage_90"] == pytest.approx(own["set_coverage_90"])
     assert even["coverage_90"] >= even["set_coverage_90"]
+
+
+def test_sheets_that_cannot_be_written_lose_no_count(data: Path) -> None:
+    some = photos(data, 60)
+    done = binventory("count", "--bundle", "open", "--json", *some, "--pictures", "/proc/sheets")
+    assert done.returncode == 4
+    assert [Path(one["photo"]) for one in rows(done)] == some
+    assert done.stderr.count(b"error: /proc/sheets") == 1

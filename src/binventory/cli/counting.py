@@ -46,11 +46,10 @@ def count(
     if counter.bundle.manifest.note:
         terminal.say(f"note: {' '.join(filter(str.isprintable, counter.bundle.manifest.note.split()))}")
     named = list(_addresses(photos))
-    outcomes: Iterable[Outcome] = terminal.tracked(_counted(counter, named), "counting", len(named))
-    if pictures:
-        outcomes = _pictured(outcomes, pictures)
     errors: list[BinventoryError] = []
-    rows = _noted(outcomes, errors)
+    rows = _noted(terminal.tracked(_counted(counter, named), "counting", len(named)), errors)
+    if pictures:
+        rows = _pictured(rows, pictures, errors)
     if as_json:
         for photo, outcome in rows:
             terminal.print_json(_row(photo, outcome))
@@ -112,34 +111,26 @@ def _noted(outcomes: Iterable[Outcome], errors: list[BinventoryError]) -> Iterat
         yield photo, outcome
 
 
-def _pictured(outcomes: Iterable[Outcome], folder: Path) -> Iterator[Outcome]:
+def _pictured(outcomes: Iterable[Outcome], folder: Path, errors: list[BinventoryError]) -> Iterator[Outcome]:
     """The same outcomes, drawn into contact sheets as they pass; a sheet that cannot be written stops no count."""
     from binventory import photo as photos
     from binventory.counting import sheet
+    from binventory.flow import chunks
 
-    waiting: list[sheet.SHEET_ROW] = []
-    failed: BinventoryError | None = None
-    number = 1
-
-    def flush() -> BinventoryError | None:
+    for number, chunk in enumerate(chunks(outcomes, sheet.PER_SHEET), start=1):
+        yield from chunk
+        drawn = (
+            (photo.name, None if isinstance(outcome, BinventoryError) else photos.decode(photo.data), outcome)
+            for photo, outcome in chunk
+        )
         try:
-            for path in sheet.write_sheets(waiting, folder, number):
+            for path in sheet.write_sheets(drawn, folder, number):
                 terminal.say(f"contact sheet: {path}")
         except BinventoryError as error:
-            return error
-        return None
-
-    for photo, outcome in outcomes:
-        if not failed:
-            bad = isinstance(outcome, BinventoryError)
-            waiting.append((photo.name, None if bad else photos.decode(photo.data, photo.name), outcome))
-        yield photo, outcome
-        if len(waiting) == sheet.PER_SHEET:
-            failed = flush()
-            waiting, number = [], number + 1
-    failed = failed or flush()
-    if failed:
-        raise failed
+            terminal.say(f"error: {error}")
+            errors.append(error)
+            yield from outcomes
+            return
 
 
 def _row(photo: Photo, outcome: Count | BinventoryError) -> dict[str, object]:

@@ -45,17 +45,12 @@ def tracked(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
         yield item
 
 
-def json_line(row: Mapping[str, object]) -> str:
-    """One JSON object on one line."""
+def print_json(row: Mapping[str, object]) -> None:
+    """Print one JSON object on one line, at once."""
     import msgspec
 
     # Escaped to ASCII, so that no terminal's encoding and no odd byte in a file's name can break it.
-    return json.dumps(msgspec.to_builtins(row), separators=(",", ":"))
-
-
-def print_json(row: Mapping[str, object]) -> None:
-    """Print one JSON object on one line, at once."""
-    print(json_line(row), flush=True)
+    print(json.dumps(msgspec.to_builtins(row), separators=(",", ":")), flush=True)
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

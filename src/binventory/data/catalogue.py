@@ -81,9 +81,9 @@ def work_for(sources: Sequence[str]) -> Path:
     """The default work folder: in the user's cache, named by the resolved sources, whatever they hold."""
     from platformdirs import user_cache_path
 
-    resolved = sorted({one if objects.is_remote(one) else str(Path(one).resolve()) for one in sources})
-    key = hashlib.sha256("\n".join(resolved).encode()).hexdigest()[:12]
-    return user_cache_path("binventory") / "work" / f"{Path(resolved[0]).name}-{key}"
+    places = sorted(_resolved(sources))
+    key = hashlib.sha256("\n".join(places).encode()).hexdigest()[:12]
+    return user_cache_path("binventory") / "work" / f"{Path(places[0]).name}-{key}"
 
 
 def build(sources: Sequence[str], work: Path, recipe: LinkRecipe, track: Track = untracked) -> Catalogue:
@@ -91,8 +91,7 @@ def build(sources: Sequence[str], work: Path, recipe: LinkRecipe, track: Track =
 
     Raises InputError where a source is no folder or holds no photo, OutsideError where the disk or S3 fails.
     """
-    distinct = dict.fromkeys(one if objects.is_remote(one) else str(Path(one).resolve()) for one in sources)
-    scanned = [layout.scan(one) for one in distinct]
+    scanned = [layout.scan(one) for one in _resolved(sources)]
     with _database(work) as base:
         looks = _look(base, [found for source in scanned for found in source.photos], track)
         records, record_rejects = _read_records(scanned, track)
@@ -108,6 +107,11 @@ def build(sources: Sequence[str], work: Path, recipe: LinkRecipe, track: Track =
         _replace(base, "runs", ({"id": id, "run": run} for id, run in run_of.items()))
         base.commit()
     return read(work)
+
+
+def _resolved(sources: Sequence[str]) -> list[str]:
+    """The sources as whole addresses, each once, in the order given."""
+    return list(dict.fromkeys(one if objects.is_remote(one) else str(Path(one).resolve()) for one in sources))
 
 
 def split_sides(
