@@ -47,11 +47,11 @@ def main() -> None:
     bins = given.work / "bins"
     for _ in terminal.tracked(drawn.write(bins, given.bins, given.seed), "drawing bins", given.bins):
         pass
-    pictures = np.stack([_picture(number, given.seed + 1) for number in range(1, 137)])
+    pictures = export.drawn_pictures(136, SIZE, given.seed + 1)
     onnx = given.work / "trunk.onnx"
     if not onnx.is_file():
-        network = export.backbone("tf_efficientnet_lite2", given.weights)
-        whole = export.trunk(network, SIZE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        network = export.backbone("tf_efficientnet_lite2", given.weights.read_bytes())
+        whole = export.trunk(export.levels(network, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), SIZE)
         small = export.quantised(whole, pictures[:128])
         apart = OnnxTrunk(small).features(pictures[128:]) - OnnxTrunk(whole).features(pictures[128:])
         print(f"trunk: {len(whole) / 1e6:.1f} MB in float, {len(small) / 1e6:.1f} MB in int8, "
@@ -68,11 +68,6 @@ def main() -> None:
     made = replace(made, card=card.written(made))
     bundle.save(made, given.out)
     print(f"written: {given.out}", made.manifest.figures["validate"])
-
-
-def _picture(number: int, seed: int) -> photo.Pixels:
-    drawing = drawn.draw_one(number, seed)
-    return photo.fit(photo.decode(drawing.jpeg), SIZE.height, SIZE.width, SIZE.fit)
 
 
 def _unfitted(onnx: bytes, pictures: photo.Pixels) -> Bundle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -12,7 +12,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def ahead(work: Callable[[A], B], items: Iterable[A], most: int = 64, threads: int = 2) -> Iterator[B]:
+def ahead(work: Callable[[A], B], items: Iterable[A], most: int = 64, threads: int = 2) -> Generator[B]:
     """``map(work, items)`` on ``threads`` threads, in order, at most ``most`` items ahead of the reader."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[B]] = deque()

@@ -63,6 +63,69 @@ class QuickRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class CameraRecipe:
+    """How strongly fine-tuning varies each photo, as another camera, hour or lens would have; 0 leaves it out.
+
+    ``flip`` mirrors left and right; ``crop`` is the share of each edge that may be cut off; ``light`` the swing of
+    brightness, contrast, gamma and colour; ``blur``, ``jpeg`` and ``tape`` the shares of photos that are softened,
+    compressed again, or crossed by a strip as bins have them.
+    """
+
+    flip: Share = 0.5
+    crop: Annotated[float, Meta(ge=0, le=0.9)] = 0.15
+    light: Annotated[float, Meta(ge=0, le=0.9)] = 0.25
+    blur: Share = 0.1
+    jpeg: Share = 0.25
+    tape: Share = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class FullRecipe:
+    """The fine-tuning of a whole network.
+
+    ``backbone``: a timm network by name. ``mean``, ``std``: of RGB in 0..1; timm's own for the backbone where null.
+    ``size``: side of its square input in pixels; ``start_size``: the side at which training starts, to grow to
+    ``size`` by the middle (0: the same throughout). ``fit``: how pictures fill the input.
+    ``frozen``: how many groups of layers, from the first on, keep their weights (a ResNet's: stem, layer1, layer2 …).
+    ``norm``: whether batch norm goes on gathering statistics (``live``) or keeps the pretrained ones (``frozen``).
+    ``epochs``: how often each photo is seen; ``minutes``: where above 0, the time after which training ends, its
+    schedule annealed to fit, if the epochs are not done before. ``batch``: photos a step, over all processes.
+    ``optimizer``, ``lr``, ``momentum`` (AdamW's first beta), ``decay``: the usual. ``warmup``: share of training in
+    which the learning rate rises; then it falls as a cosine. ``average``: decay of the weights' moving average a step.
+    ``order``: weight of the ranked probability score beside the cross-entropy. ``smoothing``: of the labels.
+    ``balance``: 0 learns every photo alike, 1 every count alike.
+    ``precision``: ``auto`` takes bf16 where the machine computes it natively.
+    ``learn``: the sides to learn from; with ``train+validate`` half of calibrate's runs stand in for validate.
+    ``save_seconds``: between checkpoints.
+    """
+
+    backbone: str = "resnet50"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[Positive, Positive, Positive] | None = None
+    size: Annotated[int, Meta(ge=32, le=1024)] = 192
+    start_size: Annotated[int, Meta(ge=0, le=1024)] = 0
+    fit: Literal["squash", "letterbox"] = "squash"
+    frozen: Annotated[int, Meta(ge=0)] = 2
+    norm: Literal["live", "frozen"] = "live"
+    epochs: Annotated[int, Meta(ge=1)] = 8
+    minutes: NotNegative = 0.0
+    batch: Annotated[int, Meta(ge=1)] = 32
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: Positive = 3e-4
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    decay: NotNegative = 0.05
+    warmup: Share = 0.05
+    average: Annotated[float, Meta(ge=0, lt=1)] = 0.998
+    order: NotNegative = 0.5
+    smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.05
+    balance: Share = 0.3
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    learn: Literal["train", "train+validate"] = "train"
+    save_seconds: NotNegative = 60.0
+    camera: CameraRecipe = field(default_factory=CameraRecipe)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """All settings of learning. ``prior``: the mix of counts that the finished bundle expects to meet.
 
@@ -76,6 +139,7 @@ class Recipe:
     split: SplitRecipe = field(default_factory=SplitRecipe)
     link: LinkRecipe = field(default_factory=LinkRecipe)
     quick: QuickRecipe = field(default_factory=QuickRecipe)
+    full: FullRecipe = field(default_factory=FullRecipe)
 
 
 def load(name: str = "quick", settings: Iterable[str] = ()) -> Recipe:

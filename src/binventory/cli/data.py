@@ -22,7 +22,7 @@ WorkOption = Annotated[
     Path | None,
     typer.Option("--work", help="Where catalogue, sides and caches lie. Default: named by the data, in your cache."),
 ]
-RecipeOption = Annotated[str, typer.Option("--recipe", help="quick, or a TOML file.", metavar="RECIPE")]
+RecipeOption = Annotated[str, typer.Option("--recipe", help="quick, full, or a TOML file.", metavar="RECIPE")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting over the recipe: section.field=value.", metavar="SETTING"),

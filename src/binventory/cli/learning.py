@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +15,10 @@ from binventory.cli.counting import BundleOption, PriorOption, load_counter
 from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued, tell_missing
 
 if TYPE_CHECKING:
+    from binventory.counting.bundle import Bundle
+    from binventory.data.catalogue import Catalogue
     from binventory.learning.evaluate import Evaluation
+    from binventory.recipe import Recipe
 
 
 def train(
@@ -23,26 +29,34 @@ def train(
     base: Annotated[
         str | None, typer.Option("--from", help="The bundle whose trunk to start from.", metavar="BUNDLE")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Full alone: the backbone's pretrained weights, a timm state dict (.safetensors).", metavar="FILE"
+        ),
+    ] = None,
     work: WorkOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a bundle from photos and their counts: catalogue, split, fit, calibrate. Cached work is not done again."""
+    """Make a bundle from photos and their counts: catalogue, split, fit, calibrate. Cached work is not done again.
+
+    quick fits a head to a finished trunk, in minutes. full fine-tunes a whole network (extra ``train``): it goes on
+    where it was killed, and under torchrun with several processes.
+    """
     from binventory import recipe as recipes
     from binventory.counting import bundle as bundles
     from binventory.data import catalogue as catalogues
-    from binventory.errors import UsageError
-    from binventory.learning import quick
 
     chosen = recipes.load(recipe, settings or ())
-    if chosen.kind == "full":
-        raise UsageError("Recipe full is not in this version", "only heads are fitted yet", "--recipe quick")
+    if chosen.kind == "full" and _assisting():
+        return
     bundles.refuse_overwriting(out)
-    start = bundles.load(base)
+    make = _full(chosen, base, weights) if chosen.kind == "full" else _quick(chosen, base, weights)
     found = catalogued(data, work, chosen)
     found = catalogues.split_sides(found, chosen.split, chosen.seed)
     terminal.tell(found.notes, found.rejects, found.work)
     name = Path(out.rstrip("/")).name.removesuffix(".tar.gz")
-    made = quick.train(start, found, chosen, name, terminal.tracked)
+    made = make(found, name)
     bundles.save(made, out)
     scored = made.manifest.figures["validate"]
     if as_json:
@@ -60,6 +74,56 @@ def train(
         ]
         terminal.print_table(("", ""), rows)
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
+
+
+def _quick(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[Catalogue, str], Bundle]:
+    """The training of a head on the trunk of a bundle, which is read first."""
+    from binventory.counting import bundle as bundles
+    from binventory.errors import UsageError
+    from binventory.learning import quick
+
+    if weights is not None:
+        raise UsageError("--weights goes with the recipe full alone", "quick trains no network", "--recipe full")
+    start = bundles.load(base)
+    return lambda data, name: quick.train(start, data, recipe, name, terminal.tracked)
+
+
+def _full(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[Catalogue, str], Bundle]:
+    """The fine-tuning of a network from a bundle, a file or timm's weights, which are read first."""
+    from binventory.counting import bundle as bundles
+    from binventory.errors import UsageError
+
+    if base is not None and weights is not None:
+        raise UsageError("--from and --weights exclude each other", "both were given", "one of them")
+    with _torch_needed():
+        from binventory.learning.full import network, run
+
+    start = network.from_bundle(bundles.load(base)) if base else network.from_timm(recipe.full, weights)
+    return lambda data, name: run.train(data, start, recipe, name, terminal.say, terminal.tracked)
+
+
+def _assisting() -> bool:
+    """Whether this process is one that torchrun started to help the first, and has done so."""
+    if os.environ.get("RANK", "0") == "0":
+        return False
+    with _torch_needed():
+        from binventory.learning.full import run
+
+    run.assist()
+    return True
+
+
+@contextmanager
+def _torch_needed() -> Iterator[None]:
+    """Raise UsageError where the extra is missing that fine-tuning needs."""
+    from binventory.errors import UsageError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "Recipe full cannot run", f"{error.name} is not installed", "pip install 'binventory[train]'"
+        ) from None
 
 
 def evaluate(

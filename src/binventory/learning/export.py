@@ -1,20 +1,24 @@
-"""A torch backbone as a trunk: ONNX from uint8 pictures to pooled features, and its int8 quantisation.
+"""A torch network as a trunk: ONNX from uint8 pictures to features, and int8. Needs the extra ``train``.
 
-Needs the ``train`` extra. The features are, for every level of the backbone, the mean and the root mean square of
-each channel over the picture: a level's mean says which parts are there, its energy how much of them.
+A frozen backbone gives, for every level, the mean and the root mean square of each channel over the picture: a
+level's mean says which parts are there, its energy how much of them. A fine-tuned one gives what its head looks at.
 """
 
 from __future__ import annotations
 
+import difflib
 import io
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from binventory import photo
 from binventory.counting.bundle import Input
+from binventory.data import drawn
 from binventory.errors import UsageError
 from binventory.flow import chunks
 from binventory.photo import Pixels
@@ -22,29 +26,40 @@ from binventory.photo import Pixels
 OPSET = 20
 
 
-def backbone(name: str, weights: Path | None = None) -> Any:
+def backbone(name: str, weights: bytes | None = None) -> Any:
     """A timm backbone by name, with its own pretrained weights or those of a safetensors state dict.
 
-    Raises UsageError where timm has no such backbone or the weights do not fit it.
+    Raises UsageError where timm has no such backbone, its weights cannot be fetched or those given do not fit it.
     """
     import timm
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     if not timm.is_model(name):
-        raise UsageError(f"Backbone {name!r} does not exist", "timm has no network of that name", "timm.list_models()")
-    model = timm.create_model(name, num_classes=0, pretrained=weights is None)
+        near = difflib.get_close_matches(name, timm.list_models(), n=1)
+        raise UsageError(
+            f"Backbone {name!r} does not exist", "timm has no network of that name", (near or ["timm.list_models()"])[0]
+        )
+    try:
+        model = timm.create_model(name, num_classes=0, pretrained=weights is None)
+    except (OSError, RuntimeError) as error:
+        raise UsageError(
+            f"The weights of {name} cannot be had", _first_line(error), "--weights FILE, a timm state dict"
+        ) from None
     if weights is not None:
         try:
-            model.load_state_dict(load_file(weights), strict=True)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip().rstrip(".")
-            raise UsageError(f"{weights} does not fit {name}", reason, "name the backbone it was trained as") from None
+            model.load_state_dict({key: value.float() for key, value in load(weights).items()}, strict=True)
+        except (RuntimeError, SafetensorError) as error:
+            raise UsageError(
+                f"The weights do not fit {name}", str(error).splitlines()[-1].strip().rstrip("."),
+                "name the backbone that they are of",
+            ) from None  # fmt: skip
     return model.eval()
 
 
-def trunk(model: Any, size: Input, mean: Sequence[float], std: Sequence[float]) -> bytes:
-    """The backbone's levels as an ONNX trunk with normalisation inside: ``photos`` uint8 [N, H, W, 3] in,
-    ``features`` float32 [N, D] out. ``mean`` and ``std`` are of RGB in 0..1."""
+def levels(model: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
+    """A module from pictures uint8 [N, H, W, 3] to the mean and the root mean square of every channel of every level
+    of a frozen backbone. ``mean`` and ``std`` are of RGB in 0..1."""
     import torch
 
     class Levels(torch.nn.Module):  # type: ignore[misc]
@@ -56,24 +71,39 @@ def trunk(model: Any, size: Input, mean: Sequence[float], std: Sequence[float]) 
 
         def forward(self, photos: Any) -> Any:
             picture = (photos.permute(0, 3, 1, 2).float() - self.mean) * self.scale
-            levels = self.model.forward_intermediates(picture, intermediates_only=True)
-            pooled = [p for level in levels for p in (level.mean((2, 3)), (level * level).mean((2, 3)).sqrt())]
-            return torch.cat(pooled, dim=1)
+            found = self.model.forward_intermediates(picture, intermediates_only=True)
+            return torch.cat([p for one in found for p in (one.mean((2, 3)), (one * one).mean((2, 3)).sqrt())], dim=1)
+
+    return Levels()
+
+
+def trunk(features: Any, size: Input) -> bytes:
+    """A module as an ONNX trunk: ``photos`` uint8 [N, H, W, 3] in, ``features`` float32 [N, D] out."""
+    import torch
 
     buffer = io.BytesIO()
     example = torch.zeros(2, size.height, size.width, 3, dtype=torch.uint8)
-    torch.onnx.export(
-        Levels().eval(),
-        (example,),
-        input_names=["photos"],
-        output_names=["features"],
-        dynamic_shapes={"photos": {0: torch.export.Dim("n")}},
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    ).save(buffer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of what it does itself
+        program = torch.onnx.export(
+            features.eval(),
+            (example,),
+            input_names=["photos"],
+            output_names=["features"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    program.save(buffer)
     return buffer.getvalue()
+
+
+def drawn_pictures(photos: int, size: Input, seed: int) -> Pixels:
+    """Drawn bins that fit the input, uint8 [photos, H, W, 3]: what a bundle's probe shows, as anyone may have them."""
+    drawings = (drawn.draw_one(number, seed) for number in range(1, photos + 1))
+    return np.stack([photo.fit(photo.decode(one.jpeg), size.height, size.width, size.fit) for one in drawings])
 
 
 def quantised(onnx: bytes, pictures: Pixels) -> bytes:
@@ -109,3 +139,7 @@ def quantised(onnx: bytes, pictures: Pixels) -> bytes:
             activation_type=QuantType.QUInt8,
         )
         return Path(small).read_bytes()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -114,7 +114,7 @@ def figures(
         n=len(truth),
         runs=len(set(runs)),
         accuracy=over(hit),
-        accuracy_ci=_interval(hit, levels, runs, balanced, seed),
+        accuracy_ci=interval(hit, levels, runs, balanced, seed),
         accuracy_closed=over(chosen.argmax(axis=1) == levels),
         within_one=over(near),
         mae=over(np.abs(np.where(medians == TAIL, tails, medians) - truth)),
@@ -144,6 +144,27 @@ def reliability(probs: Floats, hit: Floats, bins: int = 10) -> list[tuple[float,
     return [(float(probs[of].mean()), float(hit[of].mean()), int(of.sum())) for of in found if of.any()]
 
 
+def interval(
+    hit: Floats, levels: NDArray[np.int_], runs: Sequence[str], balanced: bool = False, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile bootstrap of the mean of ``hit`` [N] (or of a difference of two such): whole runs are drawn with
+    replacement; balance over ``levels`` [N] is made anew in each draw."""
+    _, run = np.unique(np.asarray(runs), return_inverse=True)
+    classes = levels if balanced else np.zeros_like(levels)
+    size = (run.max() + 1, classes.max() + 1)
+    totals, hits = np.zeros(size), np.zeros(size)
+    np.add.at(totals, (run, classes), 1)
+    np.add.at(hits, (run, classes), hit)
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(RESAMPLES):
+        times = np.bincount(rng.integers(0, size[0], size[0]), minlength=size[0])
+        n, right = times @ totals, times @ hits
+        draws.append(float(np.mean(right[n > 0] / n[n > 0])))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def _weights(levels: NDArray[np.int_], balanced: bool) -> Floats:
     if not balanced:
         return np.full(len(levels), 1 / len(levels))
@@ -165,26 +186,6 @@ def _closed(probs: Floats, quantities: Sequence[int]) -> Floats:
     mask[[level(one) for one in quantities]] = 1
     kept = probs * mask + 1e-12 * mask
     return np.asarray(kept / kept.sum(axis=1, keepdims=True))
-
-
-def _interval(
-    hit: Floats, levels: NDArray[np.int_], runs: Sequence[str], balanced: bool, seed: int
-) -> tuple[float, float]:
-    """95 % percentile bootstrap of accuracy, whole runs drawn with replacement; balance is made anew in each draw."""
-    _, run = np.unique(np.asarray(runs), return_inverse=True)
-    classes = levels if balanced else np.zeros_like(levels)
-    size = (run.max() + 1, classes.max() + 1)
-    totals, hits = np.zeros(size), np.zeros(size)
-    np.add.at(totals, (run, classes), 1)
-    np.add.at(hits, (run, classes), hit)
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(RESAMPLES):
-        times = np.bincount(rng.integers(0, size[0], size[0]), minlength=size[0])
-        n, right = times @ totals, times @ hits
-        draws.append(float(np.mean(right[n > 0] / n[n > 0])))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _calibration_error(confidence: Floats, hit: Floats, weights: Floats) -> float:

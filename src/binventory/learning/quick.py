@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,7 @@ from binventory.learning import card, features, fitting, guarantee, metrics
 from binventory.recipe import Recipe, to_mapping
 from binventory.records import COVERAGE, TOP, level
 
-LEARNT = ("train", "validate", "calibrate")
-"""The sides whose photos a bundle has seen."""
-
-_AND_PHOTOS = ", and whatever the photos that it was fitted to ask for"
+AND_PHOTOS = ", and whatever the photos that it was fitted to ask for"
 FEWEST_TRAIN = 20
 FEWEST_RUNS = 10
 _TAIL_MEAN = 30.0  # ABID's bins above 20 hold 29.7 on average; stands in where the data has none
@@ -37,51 +35,77 @@ _TAIL_MEAN = 30.0  # ABID's bins above 20 hold 29.7 on average; stands in where 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One ridge penalty that was tried, and its log loss and accuracy on the validate side."""
+    """One head that was tried, and its log loss and accuracy on the validate side.
 
-    ridge: float
+    ``ridge``: the penalty that it was fitted with; None for the base's own head.
+    """
+
+    ridge: float | None
     log_loss: float
     accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The labelled photos that a head is fitted to, those that choose it and set its temperature, and those that
+    give the conformal sets."""
+
+    train: tuple[Row, ...]
+    validate: tuple[Row, ...]
+    calibrate: tuple[Row, ...]
+
+    def all(self) -> tuple[Row, ...]:
+        """Everything that a bundle has seen."""
+        return self.train + self.validate + self.calibrate
 
 
 def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track = untracked) -> Bundle:
     """A bundle whose trunk is ``base``'s, and whose head and calibration are fitted to the data's sides.
 
-    The head learns from train; validate chooses the ridge penalty and fits the temperature; calibrate gives the
-    conformal sets, one photo a run; test is not touched.
-
-    Raises RecordError where a side has too few labelled photos.
+    Test is not touched. Raises RecordError where a side has too few labelled photos.
     """
-    sides = {side: data.side(side) for side in LEARNT}
-    _refuse_few(sides)
-    trunk = probed(base)
-    tables = {side: features.of(rows, trunk, base.manifest.input, data.work, track) for side, rows in sides.items()}
-    levels = {side: np.array([level(row.count or 0) for row in rows]) for side, rows in sides.items()}
-
-    trained = priors.mix(row.count or 0 for row in sides["train"])
-    prior = priors.named(recipe.prior, trained)
-    head, choices = _choose_head(tables, levels, trained, prior, recipe, track)
-    temperature = guarantee.temperature(head.log_probs(tables["validate"]), levels["validate"])
-    chosen = guarantee.one_a_run(*zip(*((row.id, row.run) for row in sides["calibrate"]), strict=True))
-    probs = tempered(head.log_probs(tables["calibrate"][chosen]), temperature)
-    calibration = guarantee.calibration(
-        temperature, probs, levels["calibrate"][chosen], COVERAGE, len(sides["calibrate"])
+    sides = Sides(data.side("train"), data.side("validate"), data.side("calibrate"))
+    refuse_few(sides)
+    manifest = replace(
+        base.manifest,
+        kind="quick",
+        licence=base.manifest.licence.removesuffix(AND_PHOTOS) + AND_PHOTOS,
+        derived_from=(f"{base.manifest.name} ({base.manifest.licence})", *base.manifest.derived_from),
+        figures={},
     )
-    tail = [row.count for row in sides["train"] if row.count is not None and row.count > TOP]
+    return fitted(replace(base, manifest=manifest), sides, data.work, recipe, name, track)
+
+
+def fitted(base: Bundle, sides: Sides, work: Path, recipe: Recipe, name: str, track: Track = untracked) -> Bundle:
+    """``base`` with a head and a calibration of its own for these sides, and everything that follows from them.
+
+    The head learns from train; validate chooses it, the base's own among the choices, and sets the temperature;
+    calibrate gives the conformal sets, one photo a run.
+    """
+    trunk = probed(base)
+    names = [one.name for one in fields(sides)]
+    tables = {side: features.of(getattr(sides, side), trunk, base.manifest.input, work, track) for side in names}
+    levels = {side: np.array([level(row.count or 0) for row in getattr(sides, side)]) for side in names}
+
+    trained = priors.mix(row.count or 0 for row in sides.train)
+    prior = priors.named(recipe.prior, trained)
+    moved = np.log(np.asarray(prior) / np.asarray(base.manifest.prior)).astype(np.float32)
+    own = Head(base.head.weight, base.head.bias + moved)
+    head, temperature, choices = _choose_head(own, tables, levels, trained, prior, recipe, track)
+    chosen = guarantee.one_a_run(*zip(*((row.id, row.run) for row in sides.calibrate), strict=True))
+    probs = tempered(head.log_probs(tables["calibrate"][chosen]), temperature)
+    calibration = guarantee.calibration(temperature, probs, levels["calibrate"][chosen], COVERAGE, len(sides.calibrate))
+    tail = [row.count for row in sides.train if row.count is not None and row.count > TOP]
     manifest = replace(
         base.manifest,
         name=name,
-        kind="quick",
-        licence=base.manifest.licence.removesuffix(_AND_PHOTOS) + _AND_PHOTOS,
         runtime=runtime(),
-        derived_from=(f"{base.manifest.name} ({base.manifest.licence})", *base.manifest.derived_from),
         trained_prior=trained,
         reference_prior=priors.REFERENCE,
         prior=prior,
         tail_mean=float(np.mean(tail)) if tail else _TAIL_MEAN,
-        learnt_from=catalogue.tally(row for side in LEARNT for row in sides[side]),
+        learnt_from=catalogue.tally(sides.all()),
         recipe=to_mapping(recipe),
-        figures={},
         version=binventory.__version__,
         hashes={},
         note="",
@@ -90,36 +114,46 @@ def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track
     bundle = replace(
         base, manifest=manifest, head=head, calibration=calibration, seen=_seen(base, sides), probe=probe, card=""
     )
-    scored = _validated(bundle, trunk, sides["validate"], tables["validate"])
-    figures = {"validate": scored, "choices": [{"ridge": c.ridge, "log_loss": round(c.log_loss, 4),
-               "accuracy": round(c.accuracy, 4)} for c in choices]}  # fmt: skip
+    scored = _validated(bundle, trunk, sides.validate, tables["validate"])
+    tried = [{"ridge": c.ridge, "log_loss": round(c.log_loss, 4), "accuracy": round(c.accuracy, 4)} for c in choices]
+    figures = {"validate": scored, "choices": tried, **base.manifest.figures}
     bundle = replace(bundle, manifest=replace(manifest, figures=figures))
     return replace(bundle, card=card.written(bundle))
 
 
 def _choose_head(
-    tables: dict[str, fitting.Features], levels: dict[str, fitting.Levels], trained: Prior, prior: Prior,
+    own: Head, tables: dict[str, fitting.Features], levels: dict[str, fitting.Levels], trained: Prior, prior: Prior,
     recipe: Recipe, track: Track,
-) -> tuple[Head, list[Choice]]:  # fmt: skip
-    """The head that validate likes best, by log loss, and all that were tried; strongest penalty first."""
-    quick = recipe.quick
+) -> tuple[Head, float, list[Choice]]:  # fmt: skip
+    """The head that validate likes best, by log loss at its best temperature, that temperature, and all choices.
+
+    The base's ``own`` head comes first (a network fine-tuned with it, or a site with few photos, may keep it), then
+    new ones, strongest penalty first.
+    """
+    quick, truth = recipe.quick, levels["validate"]
     scale = fitting.scaling(tables["train"])
     scaled = scale(tables["train"])
     weights = fitting.weigh(levels["train"], quick.balance)
     learnt = np.asarray(trained) ** (1 - quick.balance)
-    parameters, best, choices = None, None, []
+    found: list[tuple[Head, float, Choice]] = []
+
+    def judge(head: Head, ridge: float | None) -> None:
+        log_probs = head.log_probs(tables["validate"])
+        temperature = guarantee.temperature(log_probs, truth)
+        right = tempered(log_probs, temperature)[np.arange(len(truth)), truth]
+        loss = float(-np.log(np.maximum(right, 1e-12)).mean())
+        accuracy = float((log_probs.argmax(axis=1) == truth).mean())
+        found.append((head, temperature, Choice(ridge, loss, accuracy)))
+
+    if own.weight.any():
+        judge(own, None)
+    parameters = None
     ridges = sorted(quick.ridge, reverse=True)
     for ridge in track(ridges, "fitting the head", len(ridges)):
         parameters = fitting.head(scaled, levels["train"], weights, ridge, quick.order, quick.rounds, parameters)
-        head = fitting.folded(parameters, scale, learnt / learnt.sum(), prior)
-        log_probs = head.log_probs(tables["validate"])
-        truth = levels["validate"]
-        loss = float(-log_probs[np.arange(len(truth)), truth].mean())
-        choices.append(Choice(ridge, loss, float((log_probs.argmax(axis=1) == truth).mean())))
-        if best is None or loss < min(one.log_loss for one in choices[:-1]):
-            best = head
-    assert best is not None
-    return best, choices
+        judge(fitting.folded(parameters, scale, learnt / learnt.sum(), prior), ridge)
+    head, temperature, _ = min(found, key=lambda one: one[2].log_loss)
+    return head, temperature, [choice for _, _, choice in found]
 
 
 def _validated(bundle: Bundle, trunk: Trunk, rows: Sequence[Row], table: fitting.Features) -> dict[str, Any]:
@@ -130,30 +164,37 @@ def _validated(bundle: Bundle, trunk: Trunk, rows: Sequence[Row], table: fitting
     return {name: scored[name] for name in kept}
 
 
-def _seen(base: Bundle, sides: dict[str, tuple[Row, ...]]) -> bytes:
+def _seen(base: Bundle, sides: Sides) -> bytes:
     """What the head has learnt from, and what the trunk had: a new head forgets the old head's photos alone."""
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(SEEN_HEADER.split(","))
-    writer.writerows(row for row in csv.reader(io.StringIO(base.seen.decode())) if row[-1:] == ["trunk"])
-    for side, rows in sides.items():
-        writer.writerows((row.id, row.sha256[:SHORT], row.likeness, side, "head") for row in rows)
+    trunk = [row for row in csv.reader(io.StringIO(base.seen.decode())) if row[-1:] == ["trunk"]]
+    met = {(id, sha256) for id, sha256, *_ in trunk}
+    writer.writerows(trunk)
+    writer.writerows(seen_row(row, "head") for row in sides.all() if (row.id, row.sha256[:SHORT]) not in met)
     return page.getvalue().encode()
 
 
-def _refuse_few(sides: dict[str, tuple[Row, ...]]) -> None:
-    runs = {side: len({row.run for row in rows}) for side, rows in sides.items()}
-    kinds = len({level(row.count or 0) for row in sides["train"]})
-    short = next((side for side in ("calibrate", "validate") if runs[side] < FEWEST_RUNS), None)
-    if len(sides["train"]) < FEWEST_TRAIN or kinds < 2:
+def seen_row(row: Row, part: str) -> tuple[str, ...]:
+    """The row of ``seen.csv`` that says that ``part``, head or trunk, has learnt from a photo."""
+    return row.id, row.sha256[:SHORT], row.likeness, row.side, part
+
+
+def refuse_few(sides: Sides) -> None:
+    """Raise RecordError where a side has too few labelled photos."""
+    kinds = len({level(row.count or 0) for row in sides.train})
+    if len(sides.train) < FEWEST_TRAIN or kinds < 2:
         raise RecordError(
             "There are too few labelled photos to learn from",
-            f"the train side has {len(sides['train'])} with {kinds} different counts; {FEWEST_TRAIN} and 2 are needed",
+            f"the train side has {len(sides.train)} with {kinds} different counts; {FEWEST_TRAIN} and 2 are needed",
             "label more photos in labels.csv (id,count)",
         )
-    if short:
-        raise RecordError(
-            f"The {short} side is too small",
-            f"it has {runs[short]} runs of labelled photos; {FEWEST_RUNS} are needed",
-            f"label more photos, or give it a larger share in a new work folder: --set split.{short}=0.2",
-        )
+    for side, rows in (("calibrate", sides.calibrate), ("validate", sides.validate)):
+        runs = len({row.run for row in rows})
+        if runs < FEWEST_RUNS:
+            raise RecordError(
+                f"The {side} side is too small",
+                f"it has {runs} runs of labelled photos; {FEWEST_RUNS} are needed",
+                f"label more photos, or give it a larger share in a new work folder: --set split.{side}=0.2",
+            )

@@ -1,0 +1,280 @@
+"""From a split catalogue to a bundle: fine-tune, export, check, quantise, refit head and calibration."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+import binventory
+from binventory import objects
+from binventory.counting import priors
+from binventory.counting.bundle import SEEN_HEADER, Bundle, Input, Manifest, Probe
+from binventory.counting.calibration import Calibration, Group
+from binventory.counting.counter import BATCH
+from binventory.counting.head import Head
+from binventory.counting.trunk import OnnxTrunk, runtime
+from binventory.data.catalogue import Catalogue, Row
+from binventory.errors import BundleError, UsageError
+from binventory.flow import Track, chunks, untracked
+from binventory.learning import export, fitting, metrics, quick
+from binventory.learning.full import camera, curve, loop, pictures
+from binventory.learning.full.loop import Material
+from binventory.learning.full.network import WEIGHTS, Features, Network, Start
+from binventory.learning.full.processes import Processes, joined
+from binventory.learning.guarantee import EVERYTHING
+from binventory.learning.quick import AND_PHOTOS, Sides
+from binventory.photo import Pixels
+from binventory.recipe import FullRecipe, Recipe
+from binventory.records import COVERAGE, LEVELS, level
+
+_MARGIN = 8 / 7  # photos are kept this much larger than the input, so that a crop of them is not stretched
+_CHECKED = 32
+_CALIBRATED = 256
+_MOST_LOST = 0.005
+_APART = 1e-3
+"""The most by which the exported network's features may differ from torch's, as a share of their length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every process needs to know to train together. ``folder`` holds the checkpoint, metrics and curve."""
+
+    start: Start
+    sides: Sides
+    recipe: Recipe
+    work: Path
+    folder: Path
+
+
+def train(
+    data: Catalogue, start: Start, recipe: Recipe, name: str, tell: Callable[[str], None], track: Track = untracked
+) -> Bundle:
+    """A bundle fine-tuned on the data's sides. Goes on where a killed run stopped.
+
+    ``tell`` hears one line of ``key=value`` an epoch, and what is worth knowing between.
+
+    Raises RecordError where a side has too few labelled photos, UsageError where recipe or weights do not fit.
+    """
+    sides = _sides(data, recipe.full)
+    quick.refuse_few(sides)
+    plan = Plan(start, sides, recipe, data.work, data.work / "full" / _key(start, sides, recipe))
+    _materialise(plan, track)
+    with joined() as processes:
+        tell(f"training on {processes.total} x {processes.device}; checkpoint, metrics and curve in {plan.folder}")
+        network = _fine_tune(processes.told(plan), processes, tell, track)
+    return _bundled(network.cpu(), plan, name, tell, track)
+
+
+def assist(track: Track = untracked) -> None:
+    """Do this process's share of the training that the first process of torchrun plans."""
+    with joined() as processes:
+        _fine_tune(processes.told(None), processes, lambda _: None, track)
+
+
+def _sides(data: Catalogue, recipe: FullRecipe) -> Sides:
+    """The photos that are learnt from, that choose, and that calibrate.
+
+    Where validate is learnt from, half of calibrate's runs choose in its place: which half, each run's hash says.
+    """
+    learnt, validate, calibrate = data.side("train"), data.side("validate"), data.side("calibrate")
+    if recipe.learn == "train":
+        return Sides(learnt, validate, calibrate)
+    odd = {row.run for row in calibrate if hashlib.sha256(f"half {row.run}".encode()).digest()[0] % 2}
+    return Sides(
+        learnt + validate,
+        tuple(row for row in calibrate if row.run in odd),
+        tuple(row for row in calibrate if row.run not in odd),
+    )
+
+
+def _key(start: Start, sides: Sides, recipe: Recipe) -> str:
+    """What names a training: its recipe but for how often it is saved, where it starts, and its photos."""
+    told = replace(recipe, full=replace(recipe.full, save_seconds=0.0))
+    photos = [(row.sha256, row.count) for row in (*sides.train, *sides.validate)]
+    text = f"{asdict(told)} {hashlib.sha256(start.weights or b'').hexdigest()} {photos}"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _input(recipe: FullRecipe, margin: float = 1.0) -> Input:
+    side = round(recipe.size * margin)
+    return Input(side, side, recipe.fit)
+
+
+def _materialise(plan: Plan, track: Track) -> tuple[Any, Any]:
+    """The pictures to learn from and to judge on, scaled once."""
+    recipe, sides = plan.recipe.full, plan.sides
+    learnt = pictures.of(sides.train, _input(recipe, _MARGIN), plan.work, track)
+    return learnt, pictures.of(sides.validate, _input(recipe), plan.work, track)
+
+
+def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], track: Track) -> Network:
+    """The network, trained with all processes."""
+    recipe, sides = plan.recipe.full, plan.sides
+    if recipe.batch < processes.total:
+        raise UsageError(
+            f"A batch of {recipe.batch} is too small", f"{processes.total} processes share it",
+            f"--set full.batch={32 * processes.total}",
+        )  # fmt: skip
+    learnt, judged = _materialise(plan, track)
+    levels, truths = _levels(sides.train), _levels(sides.validate)
+    weights = fitting.weigh(levels, recipe.balance)
+    seeds = [int(row.sha256[:15], 16) for row in sides.train]
+    material = Material(learnt, seeds, levels, (weights * len(levels)).astype(np.float32), judged, truths)
+
+    def told(row: dict[str, float]) -> None:
+        tell(" ".join(f"{name}={value:.6g}" for name, value in row.items()))
+
+    network = _network(plan)
+    trained, rows = loop.train(
+        network,
+        material,
+        recipe,
+        plan.recipe.seed,
+        plan.folder,
+        processes,
+        _judged,
+        told,
+        track if processes.first else untracked,
+    )
+    if processes.first:
+        page = io.StringIO()
+        writer = csv.DictWriter(page, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        objects.write(str(plan.folder / "metrics.csv"), page.getvalue().encode())
+        objects.write(str(plan.folder / "curve.svg"), curve.drawn(rows).encode())
+    return trained
+
+
+def _network(plan: Plan) -> Network:
+    """The network as it starts; the same for the same seed."""
+    recipe = plan.recipe.full
+    torch.manual_seed(plan.recipe.seed)
+    backbone = export.backbone(recipe.backbone, plan.start.weights)
+    own = backbone.pretrained_cfg
+    network = Network(backbone, recipe.mean or own["mean"], recipe.std or own["std"], recipe)
+    network.begin(_mix(plan), plan.start)
+    return network
+
+
+def _mix(plan: Plan) -> priors.Prior:
+    """The mix of counts as the loss weighs it."""
+    shares = np.asarray(priors.mix(row.count or 0 for row in plan.sides.train)) ** (1 - plan.recipe.full.balance)
+    return tuple(float(one) for one in shares / shares.sum())
+
+
+def _judged(log_probs: loop.Floats, truths: fitting.Levels) -> dict[str, float]:
+    """An epoch's figures on validate: the loss, and what the mode and the mean are worth."""
+    modes = log_probs.argmax(axis=1)
+    return {
+        "validate_loss": float(-log_probs[np.arange(len(truths)), truths].mean()),
+        "validate_accuracy": float((modes == truths).mean()),
+        "validate_within_one": float((np.abs(modes - truths) <= 1).mean()),
+        "validate_mae": float(np.abs(modes - truths).mean()),
+    }
+
+
+def _bundled(network: Network, plan: Plan, name: str, tell: Callable[[str], None], track: Track) -> Bundle:
+    """The bundle of a trained network: exported, checked, quantised, its head and calibration fitted anew."""
+    recipe, sides, size = plan.recipe.full, plan.sides, _input(plan.recipe.full)
+    learnt, judged = _materialise(plan, track)
+    whole = export.trunk(Features(network), size)
+    _check(whole, network, judged[:_CHECKED])
+    head = Head(np.ascontiguousarray(network.head.weight.detach().numpy().T), network.head.bias.detach().numpy().copy())
+    spread = np.linspace(0, len(learnt) - 1, min(len(learnt), _CALIBRATED)).astype(int)
+    seen = np.stack([camera.plain(learnt[one], recipe.size) for one in spread])
+    small, compared = _quantised(whole, seen, head, judged, sides.validate, track)
+    figures = " ".join(f"{name}={value:.4g}" for name, value in compared.items() if isinstance(value, float))
+    tell(f"export {figures}")
+    base = _unfitted(small, head, network, plan, compared)
+    return quick.fitted(base, sides, plan.work, plan.recipe, name, track)
+
+
+def _check(onnx: bytes, network: Network, photos: Pixels) -> None:
+    """Hold the exported network against torch on real photos. Raises BundleError where it gives other features."""
+    photos = np.array(photos)
+    with torch.no_grad():
+        expected = network.features(torch.from_numpy(photos)).numpy()
+    apart = float(np.linalg.norm(OnnxTrunk(onnx).features(photos) - expected) / np.linalg.norm(expected))
+    if apart > _APART:
+        raise BundleError(
+            "The exported network does not agree with torch", f"its features are apart by {apart:.2%}",
+            "report it, with the backbone's name and the versions of torch and onnxruntime",
+        )  # fmt: skip
+
+
+def _quantised(
+    whole: bytes, seen: Pixels, head: Head, judged: Pixels, rows: Sequence[Row], track: Track
+) -> tuple[bytes, dict[str, Any]]:
+    """The trunk in int8, or as it was where that costs over half a point, and the figures of both on validate."""
+    levels, runs = _levels(rows), [row.run for row in rows]
+    small = export.quantised(whole, seen)
+    hits = []
+    for onnx in (whole, small):
+        trunk = OnnxTrunk(onnx)
+        parts = track(chunks(judged, BATCH), "int8 against float", ceil(len(judged) / BATCH))
+        modes = np.concatenate([head.log_probs(trunk.features(np.stack(part))).argmax(axis=1) for part in parts])
+        hits.append((modes == levels).astype(float))
+    float_hit, int8_hit = hits
+    lost = float(float_hit.mean() - int8_hit.mean())
+    kept = small if lost <= _MOST_LOST else whole
+    return kept, {
+        "n": len(rows),
+        "float_accuracy": float(float_hit.mean()),
+        "int8_accuracy": float(int8_hit.mean()),
+        "difference": -lost,
+        "difference_ci": metrics.interval(int8_hit - float_hit, levels, runs),
+        "float_bytes": len(whole),
+        "int8_bytes": len(small),
+        "kept": "int8" if kept is small else "float",
+    }
+
+
+def _unfitted(onnx: bytes, head: Head, network: Network, plan: Plan, compared: dict[str, Any]) -> Bundle:
+    """The trained trunk and head as a bundle, for the head to be chosen and calibrated."""
+    size, start = _input(plan.recipe.full), plan.start
+    drawn = export.drawn_pictures(8, size, plan.recipe.seed)
+    manifest = Manifest(
+        name="",
+        input=size,
+        licence=start.licence + AND_PHOTOS,
+        derived_from=start.origin,
+        runtime=runtime(),
+        trained_prior=_mix(plan),
+        reference_prior=priors.REFERENCE,
+        prior=_mix(plan),
+        tail_mean=0.0,
+        learnt_from={},
+        recipe={},
+        figures={"int8": compared},
+        version=binventory.__version__,
+        hashes={},
+        kind="full",
+    )
+    everything = Calibration(1.0, COVERAGE, (Group(tuple(range(LEVELS)), 0, EVERYTHING),), EVERYTHING, 0, 0)
+    trunk_rows = [row for row in csv.reader(io.StringIO(start.seen.decode())) if row[-1:] == ["trunk"]]
+    page = io.StringIO()
+    writer = csv.writer(page, lineterminator="\n")
+    writer.writerow(SEEN_HEADER.split(","))
+    writer.writerows(trunk_rows)
+    writer.writerows(quick.seen_row(row, "trunk") for row in plan.sides.train)
+    state = network.backbone.state_dict().items()
+    weights = {key: (one.half() if one.is_floating_point() else one).contiguous() for key, one in state}
+    return Bundle(
+        manifest, onnx, head, everything, "", page.getvalue().encode(), Probe(drawn, OnnxTrunk(onnx).features(drawn)),
+        ((WEIGHTS, save(weights)),),
+    )  # fmt: skip
+
+
+def _levels(rows: Sequence[Row]) -> fitting.Levels:
+    return np.array([level(row.count or 0) for row in rows])
