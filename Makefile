@@ -6,8 +6,11 @@ PHOTOS ?=
 # With PHOTOS="DIR …" the demo runs on them; else it draws its own.
 DATA := $(if $(PHOTOS),$(PHOTOS),$(DEMO)/bins)
 FLAGS := $(foreach dir,$(DATA),--data $(dir))
+# Which build of torch fits depends on the machine, so it has no hash, and what it needs comes with it.
+TORCH ?= 2.13.0
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help install install-dev demo test check bench docs lock clean
+.PHONY: help install install-dev install-train demo test test-train check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -17,15 +20,25 @@ install: .venv/installed ## Install into .venv, from pinned and hashed packages
 
 install-dev: .venv/installed-dev ## Install what tests and checks need, too
 
+install-train: .venv/installed-train ## Install what fine-tuning and export need, too: torch, timm, onnx
+
 .venv/installed: requirements/base.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed. Try: make PYTHON=python3.12 install.")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/base.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) --require-hashes -r requirements/base.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements/dev.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# timm wants torchvision only to be imported: where none fits, a stand-in for the tests takes its place.
+.venv/installed-train: .venv/installed requirements/train.txt
+	$(PIP) torch==$(TORCH)
+	$(PIP) --no-deps --require-hashes -r requirements/train.txt
+	$(BIN)/python -c 'import torchvision' 2>/dev/null || $(PIP) --no-deps --no-build-isolation tests/torchvision_stub
+	$(BIN)/python -m pip check
 	@touch $@
 
 demo: install ## Draw bins, learn to count them, judge it, count six (or PHOTOS="DIR …")
@@ -36,8 +49,11 @@ demo: install ## Draw bins, learn to count them, judge it, count six (or PHOTOS=
 	@tr '\n' '\0' < $(DEMO)/six.txt | xargs -0 $(BIN)/binventory count --bundle $(DEMO)/bundle --pictures $(DEMO)/pictures
 	@echo; echo "figures and photos: $(DEMO)/evaluation.html"; echo "the six, drawn:     $(DEMO)/pictures/sheet-001.png"; echo "the bundle:         $(DEMO)/bundle"
 
-test: install-dev ## Run the tests
-	$(BIN)/python -m pytest
+test: install-dev ## Run the tests, those of training aside
+	$(BIN)/python -m pytest -m "not train"
+
+test-train: install-dev install-train ## Run the tests of training; one that is left out fails
+	BINVENTORY_TRAIN=required $(BIN)/python -m pytest -m train
 
 check: install-dev ## Lint, types, and what may import what
 	$(BIN)/ruff check .
@@ -52,7 +68,7 @@ docs: install-dev ## Write the command reference from the commands themselves
 	$(BIN)/python docs/reference.py
 
 lock: install-dev ## Compile requirements/*.txt anew from *.in
-	for name in base dev; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done
+	for name in base dev train; do printf 'torch\ntorchvision\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --excludes - --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
 clean: ## Remove what make has made, the environment aside
 	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

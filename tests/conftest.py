@@ -11,10 +11,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -22,6 +23,11 @@ from hypothesis import settings
 # Machines are shared: a slow example is no failure.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+_Report = TypeVar("_Report", pytest.CollectReport, pytest.TestReport)
+
+# What `make test-train` sets: a test that would be left out fails instead.
+_TRAIN_REQUIRED = os.environ.get("BINVENTORY_TRAIN") == "required"
 
 _START_TIMEOUT_S = 40
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
@@ -33,6 +39,34 @@ _UNTIL_STDIN_CLOSES = """
 "$@" & read -r _; kill -KILL $!; wait $!
 for port in $PORTS; do rm -f /tmp/seaweedfs-*-$port.sock; done
 """
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked ``train`` are left out where torch or timm is not installed.
+
+    A module that imports them at its top has ``pytest.importorskip("torch")`` before that.
+    """
+    if item.get_closest_marker("train"):
+        for library in ("torch", "timm"):
+            pytest.importorskip(library)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _none_left_out((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _none_left_out((yield))
+
+
+def _none_left_out(report: _Report) -> _Report:
+    """The report, as a failure where its test was left out and may not be."""
+    if _TRAIN_REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome, report.longrepr = "failed", f"left out, though BINVENTORY_TRAIN=required: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")

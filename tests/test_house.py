@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from typer.main import get_command
 
 import binventory
@@ -119,7 +120,7 @@ def test_one_version_everywhere() -> None:
     assert f"## {binventory.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["base", "dev"])
+@pytest.mark.parametrize("name", ["base", "dev", "train"])
 def test_pins_have_hashes_and_name_no_index(name: str) -> None:
     pins = (ROOT / "requirements" / f"{name}.txt").read_text()
     assert "://" not in pins
@@ -127,3 +128,12 @@ def test_pins_have_hashes_and_name_no_index(name: str) -> None:
     for line in (ROOT / "requirements" / f"{name}.in").read_text().split():
         if re.fullmatch(r"[a-z][\w-]*", line):
             assert re.search(rf"^{line}==", pins, re.MULTILINE), f"{line} is not pinned"
+
+
+def test_the_pins_of_training_are_what_the_extra_asks_for_and_leave_torch_to_the_machine() -> None:
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements" / "train.txt").read_text(), re.MULTILINE))
+    assert not {"torch", "torchvision"} & set(pins)
+    (pins["torch"],) = re.findall(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for asked in map(Requirement, extras["train"]):
+        assert pins[asked.name] in asked.specifier
