@@ -77,7 +77,7 @@ def test_closing_early_stops_the_threads_and_the_work_that_waits() -> None:
     assert next(results) == 0
     opener = threading.Timer(0.3, gate.set)  # opens while close() waits for the two that have begun
     opener.start()
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     opener.join()
     assert set(threading.enumerate()) <= before
     assert len(begun) <= 3

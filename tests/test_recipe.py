@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from binventory import recipe
 from binventory.errors import UsageError
-from binventory.recipe import LinkRecipe, QuickRecipe, Recipe, SplitRecipe
+from binventory.recipe import CameraRecipe, FullRecipe, LinkRecipe, QuickRecipe, Recipe, SplitRecipe
 
 
 def shares(weights: list[int]) -> SplitRecipe:
@@ -34,6 +34,16 @@ recipes = st.builds(
     link=st.builds(LinkRecipe, unit),
     quick=st.builds(
         QuickRecipe, finite, unit, st.lists(positive, min_size=1, max_size=6).map(tuple), st.integers(1, 10**6)
+    ),
+    full=st.builds(
+        FullRecipe,
+        mean=st.sampled_from([(), (0.5, 0.4, 0.3)]),
+        size=st.integers(32, 1024),
+        epochs=st.integers(1, 1000),
+        minutes=finite,
+        optimizer=st.sampled_from(["adamw", "sgd"]),
+        lr=positive,
+        camera=st.builds(CameraRecipe, flip=unit, crop=st.floats(0, 0.9), jpeg=unit),
     ),
 )
 

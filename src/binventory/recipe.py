@@ -83,7 +83,7 @@ class CameraRecipe:
 class FullRecipe:
     """The fine-tuning of a whole network.
 
-    ``backbone``: a timm network by name. ``mean``, ``std``: of RGB in 0..1; timm's own for the backbone where null.
+    ``backbone``: a timm network by name. ``mean``, ``std``: of RGB in 0..1, three numbers each; none: timm's own for the backbone.
     ``size``: side of its square input in pixels; ``start_size``: the side at which training starts, to grow to
     ``size`` by the middle (0: the same throughout). ``fit``: how pictures fill the input.
     ``frozen``: how many groups of layers, from the first on, keep their weights (a ResNet's: stem, layer1, layer2 …).
@@ -100,8 +100,8 @@ class FullRecipe:
     """
 
     backbone: str = "resnet50"
-    mean: tuple[float, float, float] | None = None
-    std: tuple[Positive, Positive, Positive] | None = None
+    mean: Annotated[tuple[float, ...], Meta(max_length=3)] = ()
+    std: Annotated[tuple[Positive, ...], Meta(max_length=3)] = ()
     size: Annotated[int, Meta(ge=32, le=1024)] = 192
     start_size: Annotated[int, Meta(ge=0, le=1024)] = 0
     fit: Literal["squash", "letterbox"] = "squash"
@@ -166,6 +166,10 @@ def from_mapping(values: Mapping[str, Any]) -> Recipe:
         where = place.strip("`").lstrip(".") or "the recipe"
         setting = where.partition("[")[0]
         raise UsageError(f"Recipe setting {where} does not fit", reason, f"{setting}={_example(setting)}") from None
+    for name in ("mean", "std"):
+        if len(getattr(recipe.full, name)) not in (0, 3):
+            raise UsageError(f"Recipe setting full.{name} does not fit", "red, green and blue want one number each",
+                             f"full.{name}=[0.5,0.5,0.5]")  # fmt: skip
     total = sum(asdict(recipe.split).values())
     if abs(total - 1) > 1e-6:
         raise UsageError("The recipe's split is not whole", f"its shares sum to {total:g}", "make them sum to 1")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from binventory.cli import terminal
-from binventory.errors import BinventoryError, UsageError
+from binventory.errors import BinventoryError, OutsideError, UsageError
 from binventory.records import Count, Photo, shown, span
 
 if TYPE_CHECKING:
+    from binventory.counting.bundle import Bundle
     from binventory.counting.counter import Counter
 
 BundleOption = Annotated[
@@ -66,7 +68,27 @@ def load_counter(bundle: str | None, prior: str | None) -> Counter:
     from binventory.counting.counter import Counter
 
     counter = Counter.load(bundle)
+    tell_licence(counter.bundle)
     return counter if prior is None else counter.under(priors.named(prior, counter.bundle.manifest.trained_prior))
+
+
+def tell_licence(bundle: Bundle) -> None:
+    """Say under which licence a bundle stands, the first time that it is used here."""
+    import hashlib
+
+    from platformdirs import user_cache_path
+
+    from binventory import objects
+
+    manifest = bundle.manifest
+    key = hashlib.sha256(f"{manifest.name} {manifest.licence}".encode()).hexdigest()[:24]
+    note = user_cache_path("binventory") / "licence" / key
+    if note.is_file():
+        return
+    words = " ".join(filter(str.isprintable, f"bundle {manifest.name} stands under {manifest.licence}".split()))
+    terminal.say(f"licence: {words} (said once)")
+    with suppress(OutsideError):  # a machine without a writable cache hears it each time
+        objects.write(str(note), b"")
 
 
 Outcome = tuple[Photo, Count | BinventoryError]

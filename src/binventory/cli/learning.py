@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binventory.cli import terminal
-from binventory.cli.counting import BundleOption, PriorOption, load_counter
+from binventory.cli.counting import BundleOption, PriorOption, load_counter, tell_licence
 from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued, tell_missing
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def _quick(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[
     if weights is not None:
         raise UsageError("--weights goes with the recipe full alone", "quick trains no network", "--recipe full")
     start = bundles.load(base)
+    tell_licence(start)
     return lambda data, name: quick.train(start, data, recipe, name, terminal.tracked)
 
 

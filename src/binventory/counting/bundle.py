@@ -297,8 +297,10 @@ class _Format:
 
 
 def _shipped(name: str) -> Path | None:
-    folder = Path(str(files("binventory").joinpath("shipped", name)))
-    return folder if name in SHIPPED and (folder / MANIFEST).is_file() else None
+    folder = Path(str(files("binventory").joinpath("shipped")))
+    places = (folder / name / MANIFEST, folder / f"{name}.tar.gz")
+    found = next((place for place in places if place.is_file()), None) if name in SHIPPED else None
+    return found.parent if found is not None and found.name == MANIFEST else found
 
 
 def _probe_bytes(probe: Probe) -> bytes:

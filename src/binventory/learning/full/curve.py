@@ -65,11 +65,12 @@ svg { background: #fff; color: #1d2733 } .rule { stroke: #d5dbe1 } .a { stroke: 
 <text x="-6" y="{{ y + 4 }}" text-anchor="end">{{ label }}</text>
 {% endfor %}
 {% for line in plot.lines %}
-<polyline class="line {{ 'ab'[loop.index0] }}" points="{% for x, y in line.points %}{{ x }},{{ y }} {% endfor %}"/>
-{% for x, y in line.points %}<circle class="{{ 'ab'[loop.index0] }}" cx="{{ x }}" cy="{{ y }}" r="2.5"/>{% endfor %}
+{% set ink, place = "ab"[loop.index0], 150 * loop.index0 %}
+<polyline class="line {{ ink }}" points="{% for x, y in line.points %}{{ x }},{{ y }} {% endfor %}"/>
+{% for x, y in line.points %}<circle class="{{ ink }}" cx="{{ x }}" cy="{{ y }}" r="2.5"/>{% endfor %}
 
-<circle class="{{ 'ab'[loop.index0] }}" cx="{{ 4 + 150 * loop.index0 }}" cy="{{ high + 40 }}" r="4"/>
-<text x="{{ 13 + 150 * loop.index0 }}" y="{{ high + 44 }}">{{ line.name }} {{ line.last }}</text>
+<circle class="{{ ink }}" cx="{{ 4 + place }}" cy="{{ high + 40 }}" r="4"/>
+<text x="{{ 13 + place }}" y="{{ high + 44 }}">{{ line.name }} {{ line.last }}</text>
 {% endfor %}
 <text y="{{ high + 18 }}">0</text>
 <text x="{{ wide }}" y="{{ high + 18 }}" text-anchor="end">{{ epochs }} epoch{{ "" if epochs == 1 else "s" }}</text>
