@@ -83,9 +83,9 @@ class CameraRecipe:
 class FullRecipe:
     """The fine-tuning of a whole network.
 
-    ``backbone``: a timm network by name. ``mean``, ``std``: of RGB in 0..1, three numbers each; none: timm's own for the backbone.
-    ``size``: side of its square input in pixels; ``start_size``: the side at which training starts, to grow to
-    ``size`` by the middle (0: the same throughout). ``fit``: how pictures fill the input.
+    ``backbone``: a timm network by name. ``mean``, ``std``: of RGB in 0..1, three numbers each; without them timm's
+    own for the backbone. ``size``: side of its square input in pixels; ``start_size``: the side at which training
+    starts, to grow to ``size`` by the middle (0: the same throughout). ``fit``: how pictures fill the input.
     ``frozen``: how many groups of layers, from the first on, keep their weights (a ResNet's: stem, layer1, layer2 …).
     ``norm``: whether batch norm goes on gathering statistics (``live``) or keeps the pretrained ones (``frozen``).
     ``epochs``: how often each photo is seen; ``minutes``: where above 0, the time after which training ends, its

@@ -172,4 +172,4 @@ def test_a_bundle_without_its_weights_cannot_be_fine_tuned(bins: Path, tmp_path:
         "train", "--data", bins, "--recipe", "full", "--from", "open", "--work", tmp_path, "--out", tmp_path / "b"
     )
     assert done.returncode == 2
-    assert "it holds no trunk.safetensors" in done.stderr
+    assert "It holds no trunk.safetensors" in done.stderr
