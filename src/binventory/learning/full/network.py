@@ -49,9 +49,9 @@ def from_timm(recipe: FullRecipe, weights: Path | None) -> Start:
         told = timm.get_pretrained_cfg(recipe.backbone) if timm.is_model(recipe.backbone) else None
         licence = f" ({told.license})" if told and told.license else ""
         origin = (f"{recipe.backbone} with timm's pretrained weights",)
-        return Start(None, f"that of timm's {recipe.backbone}{licence}", origin)
+        return Start(None, f"the licence of timm's {recipe.backbone}{licence}", origin)
     data = objects.read(str(weights), _MOST_BYTES)
-    return Start(data, f"that of {weights.name}", (f"{recipe.backbone} with the weights of {weights.name}",))
+    return Start(data, f"the licence of {weights.name}", (f"{recipe.backbone} with the weights of {weights.name}",))
 
 
 def from_bundle(bundle: Bundle) -> Start:
