@@ -43,7 +43,7 @@ install-train: .venv/installed-train ## Install what fine-tuning and export need
 
 demo: install ## Draw bins, learn to count them, judge it, count six (or PHOTOS="DIR …")
 	@$(if $(PHOTOS),true,$(BIN)/binventory draw --out $(DEMO)/bins --bins 1500)
-	$(BIN)/binventory train $(FLAGS) --recipe quick --work $(DEMO)/work --out $(DEMO)/bundle
+	$(BIN)/binventory train $(FLAGS) --recipe quick --from open --work $(DEMO)/work --out $(DEMO)/bundle
 	$(BIN)/binventory evaluate --bundle $(DEMO)/bundle $(FLAGS) --work $(DEMO)/work --split test --out $(DEMO)/evaluation.html
 	@$(BIN)/binventory sql --work $(DEMO)/work --csv "select address from photos join sides using (id) where side = 'test' and count is not null order by hash(id) limit 6" | tail -n +2 > $(DEMO)/six.txt
 	@tr '\n' '\0' < $(DEMO)/six.txt | xargs -0 $(BIN)/binventory count --bundle $(DEMO)/bundle --pictures $(DEMO)/pictures

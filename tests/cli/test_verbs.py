@@ -253,7 +253,7 @@ def test_a_bundle_travels_as_an_archive_and_by_s3(data: Path, bundle: Path, tmp_
         (["train", "--data", ".", "--out", "b", "--set", "quick.rigde=1"], 2, "Try: quick.ridge"),
         (["train", "--data", ".", "--out", "b", "--recipe", "nowhere.toml"], 2, "nowhere.toml does not exist"),
         (["train", "--data", ".", "--out", "b", "--from", "nowhere"], 3, "Bundle nowhere does not exist"),
-        (["train", "--data", ".", "--out", "b", "--recipe", "full"], 2, "not in this version"),
+        (["train", "--data", ".", "--out", "b", "--weights", "w"], 2, "goes with the recipe full alone"),
         (["sql", "select 1"], 2, "sql needs a catalogue"),
         (["sql", "select 1", "--work", "nowhere"], 3, "holds no catalogue"),
         (["draw", "--out", "x", "--bins", "0"], 2, "bins"),
@@ -289,6 +289,34 @@ def test_too_few_photos_to_learn_from_is_told(data: Path, tmp_path: Path) -> Non
     assert done.returncode == 3
     assert b"There are too few labelled photos" in done.stderr
     assert not (tmp_path / "b").exists()
+
+
+def test_what_the_trunk_has_learnt_from_neither_chooses_nor_calibrates(
+    data: Path, bundle: Path, work: Path, tmp_path: Path
+) -> None:
+    """A trunk knows its own photos better than any other bin: intervals fitted on them would not hold."""
+    head = bundles.load(bundle)
+    bundles.save(replace(head, seen=head.seen.replace(b",head\n", b",trunk\n")), tmp_path / "tuned")
+    done = binventory("train", "--data", data, "--from", tmp_path / "tuned", "--work", work, "--out", tmp_path / "b")
+    assert done.returncode == 3
+    assert b"0 runs of labelled photos that the trunk has not learnt from" in done.stderr
+
+
+def test_the_licence_of_a_bundle_is_said_the_first_time(data: Path) -> None:
+    words = ("count", "--bundle", "open", photos(data, 1)[0])
+    assert b"licence: bundle open stands under Apache-2.0" in binventory(*words).stderr
+    assert b"licence" not in binventory(*words).stderr
+
+
+def test_fine_tuning_without_torch_says_what_to_install(data: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = sys.modules['timm'] = None; from binventory.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "--data", data, "--recipe", "full", "--out", tmp_path / "b"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert b"pip install 'binventory[train]'" in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_what_stands_at_out_is_not_overwritten(data: Path, tmp_path: Path) -> None:

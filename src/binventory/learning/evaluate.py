@@ -75,8 +75,8 @@ def choose(
     return steps[-1][1]
 
 
-def unseen(rows: Sequence[Row], data: Catalogue, bundle: Bundle) -> list[Row]:
-    """The rows whose runs the bundle has not learnt from.
+def unseen(rows: Sequence[Row], data: Catalogue, seen: bytes, name: str) -> list[Row]:
+    """The rows whose runs the bundle ``name`` has not learnt from, as its ``seen.csv`` tells. Raises BundleError.
 
     A photo is seen when its sha256 is known, or its id is and the likenesses agree: a reduced copy is the same photo,
     a stranger's photo of the same name is not.
@@ -84,12 +84,12 @@ def unseen(rows: Sequence[Row], data: Catalogue, bundle: Bundle) -> list[Row]:
     hashes: set[str] = set()
     likeness: dict[str, list[str]] = {}
     try:
-        for one in csv.DictReader(io.StringIO(bundle.seen.decode())):
+        for one in csv.DictReader(io.StringIO(seen.decode())):
             hashes.add(one["sha256"])
             likeness.setdefault(one["id"], []).append(f"{int(one['likeness'], 16):064x}")
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise BundleError(
-            f"Bundle {bundle.manifest.name} does not say what it has seen", f"seen.csv: {error}", "copy it again"
+            f"Bundle {name} does not say what it has seen", f"seen.csv: {error}", "copy it again"
         ) from None
     met = {
         row.run
@@ -117,7 +117,7 @@ def evaluate(
 
     Raises RecordError where every photo was seen, InputError where none can be read any more.
     """
-    fresh = list(rows) if include_seen else unseen(rows, data, bundle)
+    fresh = list(rows) if include_seen else unseen(rows, data, bundle.seen, bundle.manifest.name)
     if not fresh:
         raise RecordError(
             "There is nothing to judge",

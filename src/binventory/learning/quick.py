@@ -23,7 +23,7 @@ from binventory.data import catalogue
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import RecordError
 from binventory.flow import Track, untracked
-from binventory.learning import card, features, fitting, guarantee, metrics
+from binventory.learning import card, evaluate, features, fitting, guarantee, metrics
 from binventory.recipe import Recipe, to_mapping
 from binventory.records import COVERAGE, TOP, level
 
@@ -59,12 +59,21 @@ class Sides:
         return self.train + self.validate + self.calibrate
 
 
+def sides_of(data: Catalogue, seen: bytes, name: str) -> Sides:
+    """The data's sides for a trunk that has learnt from ``seen``: those photos may be learnt from again, but they
+    neither choose nor calibrate, since a trunk knows them better than any other bin."""
+    validate, calibrate = (
+        tuple(evaluate.unseen(data.side(side), data, seen, name)) for side in ("validate", "calibrate")
+    )
+    return Sides(data.side("train"), validate, calibrate)
+
+
 def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track = untracked) -> Bundle:
     """A bundle whose trunk is ``base``'s, and whose head and calibration are fitted to the data's sides.
 
     Test is not touched. Raises RecordError where a side has too few labelled photos.
     """
-    sides = Sides(data.side("train"), data.side("validate"), data.side("calibrate"))
+    sides = sides_of(data, trunk_seen(base.seen), base.manifest.name)
     refuse_few(sides)
     manifest = replace(
         base.manifest,
@@ -169,11 +178,17 @@ def _seen(base: Bundle, sides: Sides) -> bytes:
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(SEEN_HEADER.split(","))
-    trunk = [row for row in csv.reader(io.StringIO(base.seen.decode())) if row[-1:] == ["trunk"]]
+    trunk = list(csv.reader(io.StringIO(trunk_seen(base.seen).decode())))[1:]
     met = {(id, sha256) for id, sha256, *_ in trunk}
     writer.writerows(trunk)
     writer.writerows(seen_row(row, "head") for row in sides.all() if (row.id, row.sha256[:SHORT]) not in met)
     return page.getvalue().encode()
+
+
+def trunk_seen(seen: bytes) -> bytes:
+    """Of a ``seen.csv`` the header and the rows of the trunk."""
+    lines = seen.splitlines(keepends=True)
+    return b"".join(line for line in lines[:1] + [line for line in lines[1:] if line.rstrip().endswith(b",trunk")])
 
 
 def seen_row(row: Row, part: str) -> tuple[str, ...]:
@@ -195,6 +210,6 @@ def refuse_few(sides: Sides) -> None:
         if runs < FEWEST_RUNS:
             raise RecordError(
                 f"The {side} side is too small",
-                f"it has {runs} runs of labelled photos; {FEWEST_RUNS} are needed",
+                f"it has {runs} runs of labelled photos that the trunk has not learnt from; {FEWEST_RUNS} are needed",
                 f"label more photos, or give it a larger share in a new work folder: --set split.{side}=0.2",
             )

@@ -12,11 +12,11 @@ import torch
 from timm.models import group_parameters
 
 from binventory import objects
-from binventory.counting.bundle import Bundle
+from binventory.counting.bundle import SEEN_HEADER, Bundle
 from binventory.counting.head import Head
 from binventory.counting.priors import Prior
 from binventory.errors import UsageError
-from binventory.learning.quick import AND_PHOTOS
+from binventory.learning.quick import AND_PHOTOS, trunk_seen
 from binventory.recipe import FullRecipe
 from binventory.records import LEVELS
 
@@ -40,7 +40,7 @@ class Start:
     origin: tuple[str, ...]
     head: Head | None = None
     prior: Prior | None = None
-    seen: bytes = b""
+    seen: bytes = SEEN_HEADER.encode() + b"\n"
 
 
 def from_timm(recipe: FullRecipe, weights: Path | None) -> Start:
@@ -69,7 +69,7 @@ def from_bundle(bundle: Bundle) -> Start:
         (f"{manifest.name} ({manifest.licence})", *manifest.derived_from),
         bundle.head,
         manifest.prior,
-        bundle.seen,
+        trunk_seen(bundle.seen),
     )
 
 

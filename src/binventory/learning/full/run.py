@@ -18,7 +18,7 @@ from safetensors.torch import save
 import binventory
 from binventory import objects
 from binventory.counting import priors
-from binventory.counting.bundle import SEEN_HEADER, Bundle, Input, Manifest, Probe
+from binventory.counting.bundle import Bundle, Input, Manifest, Probe
 from binventory.counting.calibration import Calibration, Group
 from binventory.counting.counter import BATCH
 from binventory.counting.head import Head
@@ -65,7 +65,7 @@ def train(
 
     Raises RecordError where a side has too few labelled photos, UsageError where recipe or weights do not fit.
     """
-    sides = _sides(data, recipe.full)
+    sides = _sides(data, recipe.full, start)
     quick.refuse_few(sides)
     plan = Plan(start, sides, recipe, data.work, data.work / "full" / _key(start, sides, recipe))
     _materialise(plan, track)
@@ -81,17 +81,18 @@ def assist(track: Track = untracked) -> None:
         _fine_tune(processes.told(None), processes, lambda _: None, track)
 
 
-def _sides(data: Catalogue, recipe: FullRecipe) -> Sides:
+def _sides(data: Catalogue, recipe: FullRecipe, start: Start) -> Sides:
     """The photos that are learnt from, that choose, and that calibrate.
 
     Where validate is learnt from, half of calibrate's runs choose in its place: which half, each run's hash says.
     """
-    learnt, validate, calibrate = data.side("train"), data.side("validate"), data.side("calibrate")
+    sides = quick.sides_of(data, start.seen, start.origin[0])
     if recipe.learn == "train":
-        return Sides(learnt, validate, calibrate)
+        return sides
+    learnt, calibrate = (*sides.train, *data.side("validate")), sides.calibrate
     odd = {row.run for row in calibrate if hashlib.sha256(f"half {row.run}".encode()).digest()[0] % 2}
     return Sides(
-        learnt + validate,
+        learnt,
         tuple(row for row in calibrate if row.run in odd),
         tuple(row for row in calibrate if row.run not in odd),
     )
@@ -262,12 +263,11 @@ def _unfitted(onnx: bytes, head: Head, network: Network, plan: Plan, compared: d
         kind="full",
     )
     everything = Calibration(1.0, COVERAGE, (Group(tuple(range(LEVELS)), 0, EVERYTHING),), EVERYTHING, 0, 0)
-    trunk_rows = [row for row in csv.reader(io.StringIO(start.seen.decode())) if row[-1:] == ["trunk"]]
-    page = io.StringIO()
-    writer = csv.writer(page, lineterminator="\n")
-    writer.writerow(SEEN_HEADER.split(","))
-    writer.writerows(trunk_rows)
-    writer.writerows(quick.seen_row(row, "trunk") for row in plan.sides.train)
+    page = io.StringIO(start.seen.decode())
+    page.seek(0, io.SEEK_END)
+    learnt = dict.fromkeys(quick.seen_row(row, "trunk") for row in plan.sides.train)
+    met = set(map(tuple, csv.reader(io.StringIO(start.seen.decode()))))
+    csv.writer(page, lineterminator="\n").writerows(row for row in learnt if row not in met)
     state = network.backbone.state_dict().items()
     weights = {key: (one.half() if one.is_floating_point() else one).contiguous() for key, one in state}
     return Bundle(
