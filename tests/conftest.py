@@ -20,6 +20,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from binventory.data import drawn
+
 # Machines are shared: a slow example is no failure.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
@@ -89,6 +91,27 @@ def no_cloud_account(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the credentials, region or endpoint of whoever runs it."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state dict of the small network, with the same random numbers each time."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hundred and sixty drawn bins."""
+    folder = tmp_path_factory.mktemp("site") / "bins"
+    list(drawn.write(folder, 160, 3))
+    return folder
 
 
 @dataclass(frozen=True, slots=True)
