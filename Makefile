@@ -61,7 +61,7 @@ check: install-dev ## Lint, types, and what may import what
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install-dev ## Measure speed, as ratios in one run
+bench: install-dev install-train ## Measure speed, as ratios in one run
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 docs: install-dev ## Write the command reference from the commands themselves

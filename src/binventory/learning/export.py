@@ -69,8 +69,8 @@ def levels(model: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.model = model
-            self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
-            self.register_buffer("scale", 1 / (torch.tensor(std).view(1, 3, 1, 1) * 255))
+            self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1) * 255)
+            self.register_buffer("scale", 1 / (torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1) * 255))
 
         def forward(self, photos: Any) -> Any:
             picture = (photos.permute(0, 3, 1, 2).float() - self.mean) * self.scale
