@@ -26,6 +26,7 @@ FIRST = ("full.size=224", "full.start_size=128", "full.minutes=40", "full.balanc
 # What the first showed on validate: it had learnt too little, not too much. So more steps, and a milder camera.
 THEN = (
     "full.learn=train+validate", "full.size=192", "full.minutes=56", "full.batch=16", "full.balance=0.3",
+    "full.blend=0.5", "full.count_size=224",
     "full.camera.jpeg=0.1", "full.camera.blur=0.05", "full.camera.tape=0.03", "full.camera.light=0.15",
 )  # fmt: skip
 LICENCE = "CC BY-NC-SA 3.0 US (not for commercial use)"

@@ -95,6 +95,8 @@ class FullRecipe:
     ``order``: weight of the ranked probability score beside the cross-entropy. ``smoothing``: of the labels.
     ``balance``: 0 learns every photo alike, 1 every count alike.
     ``precision``: ``auto`` takes bf16 where the machine computes it natively.
+    ``blend``: share of the weights that it started from in those that it ends with. ``count_size``: the side in pixels
+    at which the finished network counts (0: ``size``).
     ``learn``: the sides to learn from; with ``train+validate`` half of calibrate's runs stand in for validate.
     ``save_seconds``: between checkpoints.
     """
@@ -120,6 +122,8 @@ class FullRecipe:
     smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.05
     balance: Share = 0.3
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    blend: Share = 0.0
+    count_size: Annotated[int, Meta(ge=0, le=1024)] = 0
     learn: Literal["train", "train+validate"] = "train"
     save_seconds: NotNegative = 60.0
     camera: CameraRecipe = field(default_factory=CameraRecipe)

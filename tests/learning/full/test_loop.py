@@ -17,7 +17,7 @@ from binventory import photo
 from binventory.data import drawn
 from binventory.errors import OutsideError, UsageError
 from binventory.learning import export, fitting
-from binventory.learning.full import loop
+from binventory.learning.full import loop, run
 from binventory.learning.full.loop import Material
 from binventory.learning.full.loss import loss
 from binventory.learning.full.network import Network
@@ -99,6 +99,17 @@ def test_a_time_budget_ends_within_it(material: Material, weights: Path, tmp_pat
     assert rows[-1]["rate"] == pytest.approx(recipe.lr / 100)
     again = trained(recipe, material, weights, tmp_path)[1]
     assert again == rows, "what is finished is not trained again"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_blend_lies_between_start_and_end(share: float, material: Material, weights: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=1)
+    start = network(recipe, weights).state_dict()
+    end = trained(recipe, material, weights, tmp_path)[0]
+    kept = {key: value.clone() for key, value in end.state_dict().items()}
+    made = run.blended(end, start, share).state_dict()
+    for key in ("head.weight", "backbone.layer4.0.conv1.weight", "backbone.layer4.0.bn1.running_mean"):
+        assert torch.allclose(made[key], share * start[key] + (1 - share) * kept[key], atol=1e-6)
 
 
 def test_a_checkpoint_that_is_damaged_is_told(material: Material, weights: Path, tmp_path: Path) -> None:

@@ -95,7 +95,9 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         self.backbone = backbone
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("scale", 1 / (torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1) * 255), persistent=False)
+        self.register_buffer(
+            "scale", 1 / (torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1) * 255), persistent=False
+        )
         with torch.no_grad():
             width = backbone.eval()(torch.zeros(1, 3, recipe.size, recipe.size)).shape[1]
         self.head = torch.nn.Linear(width, LEVELS)

@@ -99,8 +99,8 @@ def _sides(data: Catalogue, recipe: FullRecipe, start: Start) -> Sides:
 
 
 def _key(start: Start, sides: Sides, recipe: Recipe) -> str:
-    """What names a training: its recipe but for how often it is saved, where it starts, and its photos."""
-    told = replace(recipe, full=replace(recipe.full, save_seconds=0.0))
+    """What names a training: its recipe but for saving and what comes after, where it starts, and its photos."""
+    told = replace(recipe, full=replace(recipe.full, save_seconds=0.0, blend=0.0, count_size=0))
     photos = [(row.sha256, row.count) for row in (*sides.train, *sides.validate)]
     text = f"{asdict(told)} {hashlib.sha256(start.weights or b'').hexdigest()} {photos}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -109,6 +109,11 @@ def _key(start: Start, sides: Sides, recipe: Recipe) -> str:
 def _input(recipe: FullRecipe, margin: float = 1.0) -> Input:
     side = round(recipe.size * margin)
     return Input(side, side, recipe.fit)
+
+
+def _counted(recipe: FullRecipe) -> Input:
+    """The input of the finished network."""
+    return _input(replace(recipe, size=recipe.count_size or recipe.size))
 
 
 def _materialise(plan: Plan, track: Track) -> tuple[Any, Any]:
@@ -135,9 +140,9 @@ def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], tr
     def told(row: dict[str, float]) -> None:
         tell(" ".join(f"{name}={value:.6g}" for name, value in row.items()))
 
-    network = _network(plan)
+    start = _network(plan).state_dict()
     trained, rows = loop.train(
-        network,
+        _network(plan),
         material,
         recipe,
         plan.recipe.seed,
@@ -154,7 +159,17 @@ def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], tr
         writer.writerows(rows)
         objects.write(str(plan.folder / "metrics.csv"), page.getvalue().encode())
         objects.write(str(plan.folder / "curve.svg"), curve.drawn(rows).encode())
-    return trained
+    return blended(trained, start, recipe.blend)
+
+
+def blended(network: Network, start: dict[str, Any], share: float) -> Network:
+    """The network with ``share`` of the weights it started from: between the two lies often a better one than either
+    (Wortsman et al. 2022, robust fine-tuning)."""
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(start[name].to(value.device), share)
+    return network
 
 
 def _network(plan: Plan) -> Network:
@@ -187,13 +202,14 @@ def _judged(log_probs: loop.Floats, truths: fitting.Levels) -> dict[str, float]:
 
 def _bundled(network: Network, plan: Plan, name: str, tell: Callable[[str], None], track: Track) -> Bundle:
     """The bundle of a trained network: exported, checked, quantised, its head and calibration fitted anew."""
-    recipe, sides, size = plan.recipe.full, plan.sides, _input(plan.recipe.full)
-    learnt, judged = _materialise(plan, track)
+    sides, size = plan.sides, _counted(plan.recipe.full)
+    learnt, _ = _materialise(plan, track)
+    judged = pictures.of(sides.validate, size, plan.work, track)
     whole = export.trunk(Features(network), size)
     _check(whole, network, judged[:_CHECKED])
     head = Head(np.ascontiguousarray(network.head.weight.detach().numpy().T), network.head.bias.detach().numpy().copy())
     spread = np.linspace(0, len(learnt) - 1, min(len(learnt), _CALIBRATED)).astype(int)
-    seen = np.stack([camera.plain(learnt[one], recipe.size) for one in spread])
+    seen = np.stack([camera.plain(learnt[one], size.width) for one in spread])
     small, compared = _quantised(whole, seen, head, judged, sides.validate, track)
     figures = " ".join(f"{name}={value:.4g}" for name, value in compared.items() if isinstance(value, float))
     tell(f"export {figures}")
@@ -243,7 +259,7 @@ def _quantised(
 
 def _unfitted(onnx: bytes, head: Head, network: Network, plan: Plan, compared: dict[str, Any]) -> Bundle:
     """The trained trunk and head as a bundle, for the head to be chosen and calibrated."""
-    size, start = _input(plan.recipe.full), plan.start
+    size, start = _counted(plan.recipe.full), plan.start
     drawn = export.drawn_pictures(8, size, plan.recipe.seed)
     manifest = Manifest(
         name="",
