@@ -4,8 +4,8 @@
 
 Needs the extra ``train`` and some two hours on two cores; killed, it goes on where it was. ``--weights`` is a timm
 state dict of ``resnet50`` that takes RGB in 0..1 as it is. ``--hold-out`` names photos to learn nothing from, nor from
-their runs. First the network learns from the train side, and validate says how well; then it goes on with the
-validate side beside it, by a recipe that was chosen on validate.
+their runs. In the first stage the network learns from the train side, and validate says how well; each later one goes
+on from the one before, with the validate side beside it, and half of calibrate's runs say how well.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from binventory.data import catalogue, lists
 from binventory.learning import card
 from binventory.learning.full import network, run
 
-INPUT = ("full.mean=[0,0,0]", "full.std=[1,1,1]", "full.epochs=30")
-FIRST = ("full.size=224", "full.start_size=128", "full.minutes=40", "full.balance=0.5")
-# What the first showed on validate: it had learnt too little, not too much. So more steps, and a milder camera.
-THEN = (
-    "full.learn=train+validate", "full.size=192", "full.minutes=56", "full.batch=16", "full.balance=0.3",
-    "full.blend=0.5", "full.count_size=224",
-    "full.camera.jpeg=0.1", "full.camera.blur=0.05", "full.camera.tape=0.03", "full.camera.light=0.15",
+INPUT = ("full.mean=[0,0,0]", "full.std=[1,1,1]", "full.epochs=30", "full.count_size=224")
+STAGES = (
+    ("full.size=224", "full.start_size=128", "full.minutes=40", "full.balance=0.5", "full.count_size=0"),
+    # What the first showed on validate: it had learnt too little. So more steps, and a milder camera.
+    ("full.learn=train+validate", "full.size=192", "full.minutes=56", "full.batch=16", "full.balance=0.3",
+     "full.blend=0.5", "full.camera.jpeg=0.1", "full.camera.blur=0.05", "full.camera.tape=0.03",
+     "full.camera.light=0.15"),
 )  # fmt: skip
 LICENCE = "CC BY-NC-SA 3.0 US (not for commercial use)"
 ORIGIN = (
@@ -46,16 +46,17 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=Path("src/binventory/shipped/abid.tar.gz"))
     given = options.parse_args()
 
-    first, then = (recipe.load("full", (*INPUT, *settings)) for settings in (FIRST, THEN))
-    data = catalogue.build(given.data, given.work, first.link, terminal.tracked)
+    recipes = [recipe.load("full", (*INPUT, *settings)) for settings in STAGES]
+    data = catalogue.build(given.data, given.work, recipes[0].link, terminal.tracked)
     kept_out = lists.read_ids(str(given.hold_out)) if given.hold_out else []
-    data = catalogue.split_sides(data, first.split, first.seed, kept_out)
-    halfway = given.work / "abid-train"
-    if not halfway.is_dir():
-        start = network.from_timm(first.full, given.weights)
-        bundle.save(run.train(data, start, first, "abid-train", terminal.say, terminal.tracked), halfway)
-    learnt = bundle.load(halfway)
-    made = run.train(data, network.from_bundle(learnt), then, "abid", terminal.say, terminal.tracked)
+    data = catalogue.split_sides(data, recipes[0].split, recipes[0].seed, kept_out)
+    start = network.from_timm(recipes[0].full, given.weights)
+    for number, one in enumerate(recipes, start=1):
+        place = given.work / f"stage-{number}"
+        if not place.is_dir():
+            bundle.save(run.train(data, start, one, "abid", terminal.say, terminal.tracked), place)
+        made = bundle.load(place)
+        start = network.from_bundle(made)
 
     licence = (Path(__file__).parent / "abid.LICENSE").read_bytes()
     manifest = replace(made.manifest, licence=LICENCE, derived_from=ORIGIN)

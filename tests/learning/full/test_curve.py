@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from binventory.learning.full import curve
 
-NAMES = ("train_loss", "validate_loss", "validate_accuracy", "validate_within_one")
+NAMES = ("train_loss", "validate_log_loss", "validate_accuracy", "validate_within_one")
 
 
 @given(

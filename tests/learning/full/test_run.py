@@ -115,7 +115,7 @@ def test_two_processes_train_the_same_network_as_one(
     assert done.returncode == 0, done.stderr
     for one, two in zip(metrics(made[1]), metrics(tmp_path / "work"), strict=True):
         assert one["photos"] == two["photos"], "each photo once an epoch"
-        for name in ("train_loss", "validate_loss"):
+        for name in ("train_loss", "validate_log_loss"):
             assert two[name] == pytest.approx(one[name], rel=1e-3)
 
 
@@ -139,7 +139,7 @@ def test_killed_in_mid_epoch_and_resumed_it_ends_the_same(
     done = run(*words)
     assert done.returncode == 0, done.stderr
     for one, two in zip(metrics(made[1]), metrics(work), strict=True):
-        for name in ("photos", "train_loss", "validate_loss", "validate_accuracy"):
+        for name in ("photos", "train_loss", "validate_log_loss", "validate_accuracy"):
             assert two[name] == pytest.approx(one[name], rel=1e-4)
 
 

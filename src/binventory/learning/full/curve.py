@@ -10,9 +10,9 @@ _WIDE, _HIGH, _LEFT, _TOP = 300, 180, 46, 34
 
 
 def drawn(rows: Sequence[Mapping[str, float]]) -> str:
-    """The metrics of each epoch (``train_loss``, ``validate_loss``, ``validate_accuracy``, ``validate_within_one``)
+    """The metrics of each epoch (``train_loss``, ``validate_log_loss``, ``validate_accuracy``, ``validate_within_one``)
     as SVG text, readable on light and dark paper."""
-    losses = {name: [row[name] for row in rows] for name in ("train_loss", "validate_loss")}
+    losses = {name: [row[name] for row in rows] for name in ("train_loss", "validate_log_loss")}
     shares = {name: [row[name] for row in rows] for name in ("validate_accuracy", "validate_within_one")}
     top = max(value for values in losses.values() for value in values)
     bottom = min(value for values in losses.values() for value in values)
@@ -53,7 +53,8 @@ _PAGE = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True
 <title>Training, epoch by epoch</title>
 <style>
 svg { background: #fff; color: #1d2733 } .rule { stroke: #d5dbe1 } .a { stroke: #0b6bcb; fill: #0b6bcb }
-.b { stroke: #b8500f; fill: #b8500f } text { fill: currentColor; stroke: none } .line { fill: none; stroke-width: 2 }
+.b { stroke: #b8500f; fill: #b8500f } text { fill: currentColor; stroke: none }
+polyline.line { fill: none; stroke-width: 2 }
 @media (prefers-color-scheme: dark) { svg { background: #12181f; color: #e3e9ef } .rule { stroke: #323d48 }
 .a { stroke: #6ab2ff; fill: #6ab2ff } .b { stroke: #f2a065; fill: #f2a065 } }
 </style>

@@ -193,7 +193,7 @@ def _judged(log_probs: loop.Floats, truths: fitting.Levels) -> dict[str, float]:
     """An epoch's figures on validate: the loss, and what the mode and the mean are worth."""
     modes = log_probs.argmax(axis=1)
     return {
-        "validate_loss": float(-log_probs[np.arange(len(truths)), truths].mean()),
+        "validate_log_loss": float(-log_probs[np.arange(len(truths)), truths].mean()),
         "validate_accuracy": float((modes == truths).mean()),
         "validate_within_one": float((np.abs(modes - truths) <= 1).mean()),
         "validate_mae": float(np.abs(modes - truths).mean()),
