@@ -116,7 +116,7 @@ class FullRecipe:
     lr: Positive = 3e-4
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     decay: NotNegative = 0.05
-    warmup: Share = 0.05
+    warmup: Annotated[float, Meta(ge=0, le=0.9)] = 0.05
     average: Annotated[float, Meta(ge=0, lt=1)] = 0.998
     order: NotNegative = 0.5
     smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.05

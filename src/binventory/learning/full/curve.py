@@ -16,15 +16,16 @@ def drawn(rows: Sequence[Mapping[str, float]]) -> str:
     shares = {name: [row[name] for row in rows] for name in ("validate_accuracy", "validate_within_one")}
     top = max(value for values in losses.values() for value in values)
     bottom = min(value for values in losses.values() for value in values)
+    margin = max(0.05 * (top - bottom), 0.01)
     plots = [
-        _plot("Loss", losses, bottom - 0.05 * (top - bottom), top + 0.05 * (top - bottom) or 1.0, "{:.2f}"),
+        _plot("Loss", losses, bottom - margin, top + margin, "{:.2f}"),
         _plot("Validate", shares, 0.0, 1.0, "{:.0%}"),
     ]
     return _PAGE.render(plots=plots, epochs=len(rows), wide=_WIDE, high=_HIGH, left=_LEFT, top=_TOP)
 
 
 def _plot(title: str, series: Mapping[str, Sequence[float]], low: float, high: float, form: str) -> dict[str, object]:
-    scale = _HIGH / ((high - low) or 1.0)
+    scale = _HIGH / (high - low)
 
     def y(value: float) -> float:
         return round(_HIGH - (value - low) * scale, 1)

@@ -22,7 +22,7 @@ def rate(recipe: FullRecipe, done: float) -> float:
     """The learning rate at ``done`` of training: a straight warmup, then a cosine down to a hundredth."""
     if done < recipe.warmup:
         return recipe.lr * (done + 1e-3) / (recipe.warmup + 1e-3)
-    falling = (done - recipe.warmup) / max(1e-9, 1 - recipe.warmup)
+    falling = (done - recipe.warmup) / (1 - recipe.warmup)
     return recipe.lr * (0.01 + 0.99 * (1 + cos(pi * min(1.0, falling))) / 2)
 
 
