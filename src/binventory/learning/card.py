@@ -31,7 +31,7 @@ Counts the items in a photo of one warehouse bin: a calibrated distribution over
 
 ## Figures
 
-On the validate side, on which its penalty was chosen ({scored.get("n", 0):,} photos, {scored.get("runs", 0):,} runs):
+On the validate side, on which its head was chosen ({scored.get("n", 0):,} photos, {scored.get("runs", 0):,} runs):
 exact {scored.get("accuracy", 0):.1%} (95 % interval over runs {low:.1%} to {high:.1%}), within one
 {scored.get("within_one", 0):.1%}, RMSE {scored.get("rmse", 0):.2f}; the commonest count alone is right for
 {scored.get("majority_accuracy", 0):.1%}. For figures on photos that it has not met: `binventory evaluate`.
