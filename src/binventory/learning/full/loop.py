@@ -63,14 +63,11 @@ def train(
 
     ``tell`` hears each epoch's figures. Goes on from the checkpoint in ``folder`` where there is one.
     """
-    _Training(network, material, recipe, seed, folder, processes).run(judge, tell, track)
-    kept = checkpoint.load(folder / CHECKPOINT)
-    assert kept is not None
-    network.load_state_dict(kept.network)
+    training = _Training(network, material, recipe, seed, folder, processes)
+    training.run(judge, tell, track)
     with torch.no_grad():
-        for one, average in zip(averaged(network), kept.averages, strict=True):
-            one.copy_(average)
-    return network.eval(), kept.rows
+        torch._foreach_copy_(list(averaged(network)), training.averages)
+    return network.eval(), training.rows
 
 
 class _Training:

@@ -140,9 +140,10 @@ def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], tr
     def told(row: dict[str, float]) -> None:
         tell(" ".join(f"{name}={value:.6g}" for name, value in row.items()))
 
-    start = _network(plan).state_dict()
+    network = _network(plan)
+    start = {name: value.clone() for name, value in network.state_dict().items()} if recipe.blend else {}
     trained, rows = loop.train(
-        _network(plan),
+        network,
         material,
         recipe,
         plan.recipe.seed,
@@ -159,7 +160,7 @@ def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], tr
         writer.writerows(rows)
         objects.write(str(plan.folder / "metrics.csv"), page.getvalue().encode())
         objects.write(str(plan.folder / "curve.svg"), curve.drawn(rows).encode())
-    return blended(trained, start, recipe.blend)
+    return blended(trained, start, recipe.blend) if recipe.blend else trained
 
 
 def blended(network: Network, start: dict[str, Any], share: float) -> Network:
