@@ -14,20 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-import binventory
-from binventory import photo, recipe
+from binventory import recipe
 from binventory.cli import terminal
-from binventory.counting import bundle, priors
-from binventory.counting.bundle import Bundle, Input, Manifest, Probe
-from binventory.counting.calibration import Calibration, Group
-from binventory.counting.head import Head
-from binventory.counting.trunk import OnnxTrunk, runtime
+from binventory.counting import bundle
+from binventory.counting.bundle import Input
+from binventory.counting.trunk import OnnxTrunk
 from binventory.data import catalogue, drawn
 from binventory.learning import card, export, quick
-from binventory.learning.guarantee import EVERYTHING
-from binventory.records import COVERAGE, LEVELS
 
 SIZE = Input(260, 260, "squash")
+ORIGIN = ("EfficientNet-Lite2 trained on ImageNet (TensorFlow TPU models, Apache-2.0)",)
 NOTE = (
     "bundle open has learnt from drawn bins only: it counts real ones poorly, and its intervals do not hold there. "
     "Fit it to photos of your site: binventory train --data DIR --from open --out BUNDLE"
@@ -57,41 +53,17 @@ def main() -> None:
         print(f"trunk: {len(whole) / 1e6:.1f} MB in float, {len(small) / 1e6:.1f} MB in int8, "
               f"features apart by {np.abs(apart).mean():.4f} on average")  # fmt: skip
         onnx.write_bytes(small)
-    base = _unfitted(onnx.read_bytes(), pictures[128:])
+    base = quick.unfitted(onnx.read_bytes(), SIZE, pictures[128:], "Apache-2.0", ORIGIN)
     settings = recipe.load("quick", ["prior=reference"])
     data = catalogue.build([str(bins)], given.work / "catalogue", settings.link, terminal.tracked)
     data = catalogue.split_sides(data, settings.split, settings.seed)
     made = quick.train(base, data, settings, "open", terminal.tracked)
-    manifest = replace(made.manifest, licence="Apache-2.0", derived_from=base.manifest.derived_from, note=NOTE)
+    manifest = replace(made.manifest, licence="Apache-2.0", derived_from=ORIGIN, note=NOTE)
     licence = (Path(__file__).parent.parent / "LICENSE").read_bytes()
     made = replace(made, manifest=manifest, extra=(("LICENSE", licence),))
     made = replace(made, card=card.written(made))
     bundle.save(made, given.out)
     print(f"written: {given.out}", made.manifest.figures["validate"])
-
-
-def _unfitted(onnx: bytes, pictures: photo.Pixels) -> Bundle:
-    """The trunk with an empty head, for ``quick`` to start from; the probe's features are this machine's."""
-    features = OnnxTrunk(onnx).features(pictures)
-    manifest = Manifest(
-        name="open",
-        input=SIZE,
-        licence="Apache-2.0",
-        derived_from=("EfficientNet-Lite2 trained on ImageNet (TensorFlow TPU models, Apache-2.0)",),
-        runtime=runtime(),
-        trained_prior=priors.EVEN,
-        reference_prior=priors.REFERENCE,
-        prior=priors.EVEN,
-        tail_mean=30.0,
-        learnt_from={},
-        recipe={},
-        figures={},
-        version=binventory.__version__,
-        hashes={},
-    )
-    everything = Calibration(1.0, COVERAGE, (Group(tuple(range(LEVELS)), 0, EVERYTHING),), EVERYTHING, 0, 0)
-    head = Head(np.zeros((features.shape[1], LEVELS), np.float32), np.zeros(LEVELS, np.float32))
-    return Bundle(manifest, onnx, head, everything, "", bundle.SEEN_HEADER.encode() + b"\n", Probe(pictures, features))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ Counts the items in a photo of one warehouse bin: a calibrated distribution over
 
 ## Figures
 
-On the validate side, on which its head was chosen ({scored.get("n", 0):,} photos, {scored.get("runs", 0):,} runs):
+On {_chose(bundle)}, on which its head was chosen ({scored.get("n", 0):,} photos, {scored.get("runs", 0):,} runs):
 exact {scored.get("accuracy", 0):.1%} (95 % interval over runs {low:.1%} to {high:.1%}), within one
 {scored.get("within_one", 0):.1%}, RMSE {scored.get("rmse", 0):.2f}; the commonest count alone is right for
 {scored.get("majority_accuracy", 0):.1%}. For figures on photos that it has not met: `binventory evaluate`.
@@ -51,6 +51,13 @@ A quantile of 2 means that too few runs were there to leave anything out.
 It sees a bin's total, never which article is which. It knows bins like those it learnt from; for another site's
 cameras, fit it to photos of that site (`binventory train --from`). Labels are records, and some records are wrong.
 """
+
+
+def _chose(bundle: Bundle) -> str:
+    """The photos that chose the head: where a network learnt from validate, too, half of calibrate's runs."""
+    recipe = bundle.manifest.recipe
+    also = bundle.manifest.kind == "full" and recipe.get("full", {}).get("learn") == "train+validate"
+    return "half of the calibrate side's runs" if also else "the validate side"
 
 
 def _span(counts: tuple[int, ...]) -> str:

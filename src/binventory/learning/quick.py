@@ -13,19 +13,20 @@ import numpy as np
 
 import binventory
 from binventory.counting import priors
-from binventory.counting.bundle import SEEN_HEADER, SHORT, Bundle
-from binventory.counting.calibration import tempered
+from binventory.counting.bundle import SEEN_HEADER, SHORT, Bundle, Input, Manifest, Probe
+from binventory.counting.calibration import Calibration, Group, tempered
 from binventory.counting.counter import Counter, probed
 from binventory.counting.head import Head
 from binventory.counting.priors import Prior
-from binventory.counting.trunk import Trunk, runtime
+from binventory.counting.trunk import OnnxTrunk, Trunk, runtime
 from binventory.data import catalogue
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import RecordError
 from binventory.flow import Track, untracked
 from binventory.learning import card, evaluate, features, fitting, guarantee, metrics
+from binventory.photo import Pixels
 from binventory.recipe import Recipe, to_mapping
-from binventory.records import COVERAGE, TOP, level
+from binventory.records import COVERAGE, LEVELS, TOP, level
 
 AND_PHOTOS = ", and whatever the photos that it was fitted to ask for"
 FEWEST_TRAIN = 20
@@ -83,6 +84,40 @@ def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track
         figures={},
     )
     return fitted(replace(base, manifest=manifest), sides, data.work, recipe, name, track)
+
+
+def unfitted(
+    onnx: bytes, size: Input, pictures: Pixels, licence: str, origin: tuple[str, ...], prior: Prior = priors.EVEN,
+    head: Head | None = None,
+) -> Bundle:  # fmt: skip
+    """A trunk as a bundle that waits for ``fitted``: nothing calibrated, nothing told.
+
+    ``pictures`` uint8 [N, H, W, 3], as ``size`` asks for, become the probe. ``head`` is the one that the trunk learnt
+    with, if it did, expecting counts as ``prior`` has them.
+    """
+    features = OnnxTrunk(onnx).features(pictures)
+    empty = Head(np.zeros((features.shape[1], LEVELS), np.float32), np.zeros(LEVELS, np.float32))
+    everything = Group(tuple(range(LEVELS)), 0, guarantee.EVERYTHING)
+    manifest = Manifest(
+        name="",
+        input=size,
+        licence=licence,
+        derived_from=origin,
+        runtime=runtime(),
+        trained_prior=prior,
+        reference_prior=priors.REFERENCE,
+        prior=prior,
+        tail_mean=_TAIL_MEAN,
+        learnt_from={},
+        recipe={},
+        figures={},
+        version=binventory.__version__,
+        hashes={},
+    )
+    return Bundle(
+        manifest, onnx, head or empty, Calibration(1.0, COVERAGE, (everything,), guarantee.EVERYTHING, 0, 0), "",
+        SEEN_HEADER.encode() + b"\n", Probe(pictures, features),
+    )  # fmt: skip
 
 
 def fitted(base: Bundle, sides: Sides, work: Path, recipe: Recipe, name: str, track: Track = untracked) -> Bundle:

@@ -15,14 +15,12 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-import binventory
 from binventory import objects
 from binventory.counting import priors
-from binventory.counting.bundle import Bundle, Input, Manifest, Probe
-from binventory.counting.calibration import Calibration, Group
+from binventory.counting.bundle import Bundle, Input
 from binventory.counting.counter import BATCH
 from binventory.counting.head import Head
-from binventory.counting.trunk import OnnxTrunk, runtime
+from binventory.counting.trunk import OnnxTrunk
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import BundleError, UsageError
 from binventory.flow import Track, chunks, untracked
@@ -31,11 +29,10 @@ from binventory.learning.full import camera, curve, loop, pictures
 from binventory.learning.full.loop import Material
 from binventory.learning.full.network import WEIGHTS, Features, Network, Start
 from binventory.learning.full.processes import Processes, joined
-from binventory.learning.guarantee import EVERYTHING
 from binventory.learning.quick import AND_PHOTOS, Sides
 from binventory.photo import Pixels
 from binventory.recipe import FullRecipe, Recipe
-from binventory.records import COVERAGE, LEVELS, level
+from binventory.records import level
 
 _MARGIN = 8 / 7  # photos are kept this much larger than the input, so that a crop of them is not stretched
 _CHECKED = 32
@@ -214,7 +211,10 @@ def _bundled(network: Network, plan: Plan, name: str, tell: Callable[[str], None
     small, compared = _quantised(whole, seen, head, judged, sides.validate, track)
     figures = " ".join(f"{name}={value:.4g}" for name, value in compared.items() if isinstance(value, float))
     tell(f"export {figures}")
-    base = _unfitted(small, head, network, plan, compared)
+    probe = export.drawn_pictures(8, size, plan.recipe.seed)
+    base = quick.unfitted(small, size, probe, plan.start.licence + AND_PHOTOS, plan.start.origin, _mix(plan), head)
+    manifest = replace(base.manifest, kind="full", figures={"int8": compared})
+    base = replace(base, manifest=manifest, seen=_seen(plan), extra=((WEIGHTS, _kept(network)),))
     return quick.fitted(base, sides, plan.work, plan.recipe, name, track)
 
 
@@ -258,39 +258,19 @@ def _quantised(
     }
 
 
-def _unfitted(onnx: bytes, head: Head, network: Network, plan: Plan, compared: dict[str, Any]) -> Bundle:
-    """The trained trunk and head as a bundle, for the head to be chosen and calibrated."""
-    size, start = _counted(plan.recipe.full), plan.start
-    drawn = export.drawn_pictures(8, size, plan.recipe.seed)
-    manifest = Manifest(
-        name="",
-        input=size,
-        licence=start.licence + AND_PHOTOS,
-        derived_from=start.origin,
-        runtime=runtime(),
-        trained_prior=_mix(plan),
-        reference_prior=priors.REFERENCE,
-        prior=_mix(plan),
-        tail_mean=0.0,
-        learnt_from={},
-        recipe={},
-        figures={"int8": compared},
-        version=binventory.__version__,
-        hashes={},
-        kind="full",
-    )
-    everything = Calibration(1.0, COVERAGE, (Group(tuple(range(LEVELS)), 0, EVERYTHING),), EVERYTHING, 0, 0)
-    page = io.StringIO(start.seen.decode())
-    page.seek(0, io.SEEK_END)
+def _seen(plan: Plan) -> bytes:
+    """What the trunk has learnt from: what it started with, and these photos."""
+    page = io.StringIO(plan.start.seen.decode())
+    met = set(map(tuple, csv.reader(page)))  # leaves the page at its end
     learnt = dict.fromkeys(quick.seen_row(row, "trunk") for row in plan.sides.train)
-    met = set(map(tuple, csv.reader(io.StringIO(start.seen.decode()))))
     csv.writer(page, lineterminator="\n").writerows(row for row in learnt if row not in met)
+    return page.getvalue().encode()
+
+
+def _kept(network: Network) -> bytes:
+    """The backbone's weights in half precision, to go on from."""
     state = network.backbone.state_dict().items()
-    weights = {key: (one.half() if one.is_floating_point() else one).contiguous() for key, one in state}
-    return Bundle(
-        manifest, onnx, head, everything, "", page.getvalue().encode(), Probe(drawn, OnnxTrunk(onnx).features(drawn)),
-        ((WEIGHTS, save(weights)),),
-    )  # fmt: skip
+    return bytes(save({key: (one.half() if one.is_floating_point() else one).contiguous() for key, one in state}))
 
 
 def _levels(rows: Sequence[Row]) -> fitting.Levels:
