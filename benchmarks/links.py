@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from binventory import photo
-from binventory.data import catalogue, drawn, links
+from binventory.data import catalogue, drawn, links, tables
 from binventory.photo import Pixels
 from binventory.recipe import LinkRecipe
 
@@ -34,7 +34,7 @@ def main() -> None:
         found = catalogue.build(data, Path(scratch) / "work", LinkRecipe())
         places = {row.id: row.address for row in found.rows}
         of = dict[str, set[str]]()
-        for id, sku in catalogue.query(found.work, "select id, sku from items")[1]:
+        for id, sku in tables.query(found.work, "select id, sku from items")[1]:
             of.setdefault(id, set()).add(sku)
         rng = np.random.default_rng(0)
         twins = [(link.one, link.other) for link in found.links if link.why == "shares a product"]

@@ -129,6 +129,18 @@ def likeness(pixels: Pixels) -> str:
     return np.packbits(waves > np.median(waves)).tobytes().hex()
 
 
+def measured(pixels: Pixels) -> tuple[float, float, float]:
+    """Brightness (mean) and contrast (standard deviation) of a picture's grey, 0..1, and its sharpness.
+
+    Sharpness is the standard deviation of the Laplacian of the picture reduced to ``COMMON_SIDE``, in grey of 0..255
+    (Pech-Pacheco et al. 2000): a blurred picture has few edges, and so has an empty one.
+    """
+    grey = np.asarray(reduced(Image.fromarray(pixels)).convert("L"), dtype=np.float32)
+    inner = grey[1:-1, 1:-1]
+    edges = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inner
+    return float(grey.mean() / 255), float(grey.std() / 255), float(edges.std())
+
+
 def alike(one: str, other: str) -> bool:
     """Whether two ``likeness`` hashes are of the same photo, allowing for reduction and compression."""
     return (int(one, 16) ^ int(other, 16)).bit_count() <= 28

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from binventory.data import catalogue, drawn, layout
+from binventory.data import catalogue, drawn, layout, tables
 from binventory.data.catalogue import Catalogue
 from binventory.errors import InputError, OutsideError, UsageError
 from binventory.recipe import LinkRecipe, Recipe, SplitRecipe
@@ -56,7 +56,7 @@ def test_the_buckets_layout_with_metadata(tmp_path: Path) -> None:
     found = build(data, work=tmp_path / "w")
     assert counts(found) == {"00001": 3, "1": 5}
     assert found.rejects == ()
-    assert catalogue.query(tmp_path / "w", "select sku, quantity from items where id = '00001' order by 1")[1] == [
+    assert tables.query(tmp_path / "w", "select sku, quantity from items where id = '00001' order by 1")[1] == [
         ("B1", 1), ("B2", 2),
     ]  # fmt: skip
 
@@ -267,7 +267,7 @@ def test_a_catalogue_of_an_older_format_is_made_anew_and_its_sides_stay(tmp_path
 
     data = put(tmp_path / "d", {"2/a.jpg": JPEG[1], "3/b.jpg": JPEG[3]})
     first = catalogue.split_sides(build(data, work=tmp_path / "w"), SplitRecipe(), 1)
-    with duckdb.connect(str(tmp_path / "w" / catalogue.FILE)) as base:
+    with duckdb.connect(str(tmp_path / "w" / tables.FILE)) as base:
         base.execute("update format set number = 0")
         base.execute("alter table looks drop column likeness")
         base.execute("update sides set side = 'test'")
@@ -284,7 +284,7 @@ def test_a_catalogue_in_use_says_so(tmp_path: Path) -> None:
         "print('open', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "w" / catalogue.FILE)],
+        [sys.executable, "-c", code, str(tmp_path / "w" / tables.FILE)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -298,19 +298,19 @@ def test_a_catalogue_in_use_says_so(tmp_path: Path) -> None:
 
 def test_queries_answer_and_change_nothing(tmp_path: Path) -> None:
     build(put(tmp_path / "d", {"2/a.jpg": JPEG[1]}), work=tmp_path / "w")
-    assert catalogue.query(tmp_path / "w", "select id, count from photos") == (["id", "count"], [("a", 2)])
+    assert tables.query(tmp_path / "w", "select id, count from photos") == (["id", "count"], [("a", 2)])
     for query in ("drop table photos", "select nothing from photos", "selec", "update photos set count = 9"):
         with pytest.raises(UsageError, match="The query does not run"):
-            catalogue.query(tmp_path / "w", query)
+            tables.query(tmp_path / "w", query)
     with pytest.raises(InputError, match="holds no catalogue"):
-        catalogue.query(tmp_path / "nowhere", "select 1")
+        tables.query(tmp_path / "nowhere", "select 1")
 
 
 def test_parquet_comes_back_as_the_catalogue_has_it(tmp_path: Path) -> None:
     import duckdb
 
     build(put(tmp_path / "d", {"2/a.jpg": JPEG[1], "7/b.jpg": JPEG[2]}), work=tmp_path / "w")
-    catalogue.export(tmp_path / "w", "select id, count from photos order by id", tmp_path / "out.parquet")
+    tables.export(tmp_path / "w", "select id, count from photos order by id", tmp_path / "out.parquet")
     with duckdb.connect() as base:
         assert base.read_parquet(str(tmp_path / "out.parquet")).fetchall() == [("a", 2), ("b", 7)]
 

@@ -43,6 +43,7 @@ def catalogue(
     labelled = [row.count for row in found.rows if row.count is not None]
     summary = {
         "photos": len(found.rows),
+        "unpictured": len(found.unpictured),
         "labelled": len(labelled),
         "runs": len({row.run for row in found.rows}),
         "links": len(found.links),
@@ -106,16 +107,17 @@ def sql(
 ) -> None:
     """Ask the catalogue in SQL (DuckDB's). It can change nothing, and read or write no other file."""
     from binventory.data import catalogue as catalogues
+    from binventory.data import tables
     from binventory.errors import UsageError
 
     if work is None and not data:
         raise UsageError("sql needs a catalogue", "neither --data nor --work was given", "--data DIR")
     place = work or catalogues.work_for(data or [])
     if parquet:
-        catalogues.export(place, query, parquet)
+        tables.export(place, query, parquet)
         terminal.say(f"written: {parquet}")
         return
-    columns, rows = catalogues.query(place, query)
+    columns, rows = tables.query(place, query)
     if as_json:
         for row in rows:
             terminal.print_json(dict(zip(columns, row, strict=True)))
@@ -143,7 +145,7 @@ def draw(
 
 def tell_missing(ids: Collection[str], found: Catalogue, place: str) -> None:
     """Say which of the ids that a file lists are not in the data."""
-    missing = sorted(set(ids) - {row.id for row in found.rows})
+    missing = sorted(set(ids) - {row.id for row in (*found.rows, *found.unpictured)})
     if missing:
         few = ", ".join(missing[:3]) + (" …" if missing[3:] else "")
         terminal.say(f"note: {len(missing):,} of {len(set(ids)):,} ids in {place} are not in the data ({few})")

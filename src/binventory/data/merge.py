@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from binventory.data.layout import Found, Label, Reject, Source
 from binventory.errors import PhotoError, RecordError
 from binventory.photo import alike
-from binventory.records import BinRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look at a photo's file gave: its hashes and size, or why it gave no pixels.
 
-    ``stamp`` tells whether the file has changed since (None: cannot be told). ``likeness`` as in ``photo.likeness``.
+    ``stamp`` tells whether the file has changed since (None: cannot be told). ``likeness`` as in ``photo.likeness``,
+    the three measures as in ``photo.measured``.
     """
 
     address: str
@@ -24,14 +24,43 @@ class Look:
     width: int | None
     height: int | None
     likeness: str | None
+    brightness: float | None = None
+    contrast: float | None = None
+    sharpness: float | None = None
     what: str | None = None
     why: str | None = None
     next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What reading a record's file gave, or why it is none. ``products``: what its lines hold, by ASIN, else SKU."""
+
+    address: str
+    stamp: str | None
+    quantity: int | None = None
+    flags: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+    what: str | None = None
+    why: str | None = None
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The record of one id. ``photo``: whether its photo is there, too."""
+
+    id: str
+    address: str
+    photo: bool
+    quantity: int | None
+    flags: tuple[str, ...]
+    products: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One photo of the catalogue. ``counted_by``: what its count was taken from; ``record``: its record's address."""
+    """One photo of the catalogue. ``counted_by``: what its count was taken from."""
 
     id: str
     source: str
@@ -40,17 +69,49 @@ class Entry:
     width: int
     height: int
     likeness: str
+    brightness: float
+    contrast: float
+    sharpness: float
     count: int | None
     counted_by: str | None
     has_record: bool
     flags: tuple[str, ...]
-    record: str | None
+
+
+def recorded(
+    sources: Sequence[Source], looks: Mapping[str, Look], reads: Mapping[str, Read]
+) -> tuple[dict[str, Recorded], list[Reject]]:
+    """The record of every id that has one, the first in order, and what was refused.
+
+    Of records for one id without a photo that name two quantities, neither is believed; with one, ``merge`` tells.
+    """
+    pictured = {one.id for source in sources for one in source.photos if looks[one.address].sha256 is not None}
+    found: dict[str, Recorded] = {}
+    rejects: list[Reject] = []
+    for source in sources:
+        for id, place in source.records.items():
+            read = reads[place]
+            if read.what is not None:
+                error = RecordError(read.what, read.why or "it cannot be read", read.next or "fetch it again")
+                rejects.append(Reject(id, place, error))
+                continue
+            first = found.get(id)
+            if first is None:
+                found[id] = Recorded(id, place, id in pictured, read.quantity, read.flags, read.products)
+            elif not first.photo and first.quantity != read.quantity:
+                labels = Label(first.quantity or 0, first.address), Label(read.quantity or 0, place)
+                rejects.append(Reject(id, place, _two_counts(id, *labels)))
+                found[id] = replace(first, quantity=None)
+    return found, rejects
 
 
 def merge(
-    sources: Sequence[Source], looks: Mapping[str, Look], records: Mapping[str, BinRecord]
+    sources: Sequence[Source],
+    looks: Mapping[str, Look],
+    reads: Mapping[str, Read],
+    records: Mapping[str, Recorded],
 ) -> tuple[list[Entry], list[Reject]]:
-    """One entry an id, from every file that bears it, and what was refused.
+    """One entry an id with a photo, from every file that bears it, and what was refused.
 
     Copies of one photo (same bytes, or a reduced copy by its likeness) are one entry, the first in order. An id with
     two different photos is refused whole; one with two different counts is kept without a count, and told.
@@ -74,40 +135,39 @@ def merge(
         if stranger is not None:
             rejects.append(Reject(id, stranger.address, _two_photos(id, good[0], stranger)))
         elif good:
-            labels = _labels(id, good, sources, records)
+            labels = _labels(id, good, sources, reads)
             contrary = next((label for label in labels if label.quantity != labels[0].quantity), None)
             if contrary is not None:
                 rejects.append(Reject(id, good[0].address, _two_counts(id, labels[0], contrary)))
                 labels = []
-            entries.append(_entry(good, looks[good[0].address], labels, records))
+            entries.append(_entry(good[0], looks[good[0].address], labels, records.get(id)))
     return entries, rejects
 
 
 def _labels(
-    id: str, found: Sequence[Found], sources: Sequence[Source], records: Mapping[str, BinRecord]
-) -> list[Label]:
+    id: str, found: Sequence[Found], sources: Sequence[Source], reads: Mapping[str, Read]
+) -> list[Label]:  # fmt: skip
     """Every count that labels.csv, class folders and records state for an id; their items' sum where none does."""
     own = {one.source for one in found}
     stated = [label for source in sources if source.address in own for label in source.labels.get(id, ())]
     stated += [one.label for one in found if one.label]
     summed: list[Label] = []
-    for one in found:
-        record = records.get(one.record or "")
-        if one.record and record and record.quantity is not None:
-            by_sum = "quantity missing" in record.flags
-            (summed if by_sum else stated).append(Label(record.quantity, one.record))
+    for place in (source.records[id] for source in sources if id in source.records):
+        read = reads[place]
+        if read.quantity is not None:
+            by_sum = "quantity missing" in read.flags
+            (summed if by_sum else stated).append(Label(read.quantity, place))
     return stated or summed
 
 
-def _entry(good: Sequence[Found], look: Look, labels: Sequence[Label], records: Mapping[str, BinRecord]) -> Entry:
-    first = good[0]
-    place = next((one.record for one in good if one.record in records), None)
-    record = records[place] if place else None
+def _entry(first: Found, look: Look, labels: Sequence[Label], record: Recorded | None) -> Entry:
     count, counted_by = (labels[0].quantity, labels[0].place) if labels else (None, None)
     assert look.sha256 is not None and look.width is not None and look.height is not None and look.likeness is not None
+    assert look.brightness is not None and look.contrast is not None and look.sharpness is not None
     return Entry(
         first.id, first.source, first.address, look.sha256, look.width, look.height, look.likeness,
-        count, counted_by, record is not None, record.flags if record else (), place,
+        look.brightness, look.contrast, look.sharpness, count, counted_by, record is not None,
+        record.flags if record else (),
     )  # fmt: skip
 
 
