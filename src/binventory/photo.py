@@ -36,6 +36,9 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 """Endings by which a folder's photos are found. What a file is, its bytes alone decide."""
 
+ALIKE_BITS = 28
+"""The most bits in which the ``likeness`` of two copies of one photo differs."""
+
 _GREY = 128
 
 # What Pillow warns of (a size near its own limit, a broken EXIF tag) is either told as an error below or harmless.
@@ -143,7 +146,7 @@ def measured(pixels: Pixels) -> tuple[float, float, float]:
 
 def alike(one: str, other: str) -> bool:
     """Whether two ``likeness`` hashes are of the same photo, allowing for reduction and compression."""
-    return (int(one, 16) ^ int(other, 16)).bit_count() <= 28
+    return (int(one, 16) ^ int(other, 16)).bit_count() <= ALIKE_BITS
 
 
 _COSINES = np.cos(np.pi / 64 * np.outer(np.arange(16), np.arange(64) + 0.5))

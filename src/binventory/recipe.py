@@ -37,13 +37,15 @@ class SplitRecipe:
 
 @dataclass(frozen=True, slots=True)
 class LinkRecipe:
-    """When two neighbouring photos are one bin before and after.
+    """When two photos are of one bin.
 
-    ``registration``: the lowest agreement of the two pictures (normalised cross-correlation of their gradients at
-    the best shift, 0..1) that links them where a record is missing.
+    ``registration``: the lowest agreement of two neighbours' pictures (normalised cross-correlation of their
+    gradients at the best shift, 0..1) that links them where a record is missing. ``contrast``: the lowest (0..1) at
+    which a picture is compared with all others for its likeness.
     """
 
     registration: Share = 0.2
+    contrast: Share = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from itertools import combinations
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from binventory import photo
@@ -62,3 +67,29 @@ def test_a_shifted_and_dimmed_picture_agrees_with_itself() -> None:
 def test_a_blank_picture_agrees_with_nothing() -> None:
     blank = links.outline(np.full((50, 60, 3), 90, np.uint8))
     assert links.agreement(blank, links.outline(photo.decode(drawn.draw_one(3, SEED).jpeg))) == 0
+
+
+def flipped(hash: str, bits: list[int]) -> str:
+    """The hash with some of its 256 bits turned over."""
+    return f"{int(hash, 16) ^ sum(1 << bit for bit in bits):064x}"
+
+
+HASHES = st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}")
+BITS = st.lists(st.integers(0, 255), max_size=40, unique=True)
+
+
+@given(st.lists(st.tuples(HASHES, st.lists(BITS, max_size=3)), max_size=6), st.randoms())
+def test_every_pair_of_pictures_alike_is_found_and_no_other(
+    groups: list[tuple[str, list[list[int]]]], chance: random.Random
+) -> None:
+    hashes = [hash for first, changes in groups for hash in (first, *(flipped(first, bits) for bits in changes))]
+    chance.shuffle(hashes)
+    likenesses = {f"{number:03}": hash for number, hash in enumerate(hashes)}
+    slowly = [(a, b) for a, b in combinations(likenesses, 2) if photo.alike(likenesses[a], likenesses[b])]
+    assert [(link.one, link.other) for link in links.near(likenesses)] == slowly
+
+
+@given(HASHES, st.integers(0, 228))
+def test_bits_that_differ_side_by_side_are_no_reason_to_miss_a_pair(hash: str, start: int) -> None:
+    other = flipped(hash, list(range(start, start + 28)))
+    assert [link.why for link in links.near({"a": hash, "b": other})] == ["pictures alike"]

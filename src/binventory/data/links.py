@@ -1,4 +1,4 @@
-"""Which photos show one bin: neighbours that share a product, or whose pictures agree, and copies of one photo.
+"""Which photos show one bin: neighbours that share a product or whose pictures agree, copies, and pictures alike.
 
 Photos n and n+1 of one camera are often a bin before and after something went in or out. Photos so linked form a
 *run*, the unit that is split, resampled and calibrated on; a photo of its own is a run of its own.
@@ -13,15 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from binventory.photo import Pixels
+from binventory.photo import ALIKE_BITS, Pixels
 
 _SIDE = 96
 _EDGE = 2
 
+# Of two hashes that differ in at most ALIKE_BITS bits, one of this many parts differs in at most one.
+_PARTS = ALIKE_BITS // 2 + 1
+_PAIRS_AT_ONCE = 1 << 22
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Two photo ids of one run, and why: ``same photo``, ``shares a product``, ``pictures agree``."""
+    """Two photo ids of one run, and why.
+
+    ``same photo`` (the same bytes), ``pictures alike`` (a copy by its likeness), ``shares a product`` or ``pictures
+    agree`` (a bin before and after).
+    """
 
     one: str
     other: str
@@ -93,3 +101,58 @@ def copies(fingerprints: Mapping[str, str]) -> Iterator[Link]:
         kept = first.setdefault(fingerprints[id], id)
         if kept != id:
             yield Link(kept, id, "same photo")
+
+
+def near(likenesses: Mapping[str, str]) -> Iterator[Link]:
+    """Links between ids whose pictures are ``photo.alike`` (id to likeness): every such pair, the ids in order.
+
+    Multi-index hashing (Norouzi et al. 2012): hashes are cut into parts of 17 bits, and two are compared only where
+    they share a part but for one bit at most. So of all pairs one in some five hundred is looked at.
+    """
+    ids = sorted(likenesses)
+    if not ids:
+        return
+    raw = np.frombuffer(bytes.fromhex("".join(likenesses[id] for id in ids)), np.uint8).reshape(len(ids), -1)
+    words, bits = np.ascontiguousarray(raw).view(np.uint64), np.unpackbits(raw, axis=1)
+    found: set[tuple[int, int]] = set()
+    for part in range(_PARTS):
+        columns = bits[:, part::_PARTS]  # not side by side, since neighbouring waves rise and fall together
+        keys = columns @ (1 << np.arange(columns.shape[1], dtype=np.int32))
+        for one, other in _sharing(keys.astype(np.int32), columns.shape[1]):
+            # The first word alone rules most out, and is a quarter of the bytes.
+            close = np.bitwise_count(words[one, 0] ^ words[other, 0]) <= ALIKE_BITS
+            one, other = one[close], other[close]
+            close = np.bitwise_count(words[one] ^ words[other]).sum(axis=1) <= ALIKE_BITS
+            one, other = one[close], other[close]
+            found.update(zip(np.minimum(one, other).tolist(), np.maximum(one, other).tolist(), strict=True))
+    for first, second in sorted(found):
+        yield Link(ids[first], ids[second], "pictures alike")
+
+
+def _sharing(keys: NDArray[np.int32], width: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Pairs of places whose keys of ``width`` bits differ in at most one, each pair once, in parts that fit memory."""
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    tally = np.bincount(keys, minlength=1 << width)
+    ends = np.cumsum(tally)
+    places = np.arange(len(keys))
+    for flip in [0, *(1 << np.arange(width))]:
+        low = places if not flip else places[ranked & flip == 0]
+        partner = ranked[low] ^ flip
+        start = low + 1 if not flip else ends[partner] - tally[partner]
+        yield from _expanded(order, low, start, ends[partner] - start)
+
+
+def _expanded(
+    order: NDArray[np.intp], low: NDArray[np.intp], start: NDArray[np.intp], many: NDArray[np.intp]
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Each place ``low`` beside the ``many`` places that follow ``start``, by what stands at them in ``order``."""
+    ends = np.cumsum(many)
+    at = 0
+    while at < len(low):
+        before = ends[at - 1] if at else 0
+        until = max(at + 1, int(np.searchsorted(ends, before + _PAIRS_AT_ONCE, "right")))
+        owner = np.repeat(np.arange(at, until), many[at:until])
+        within = np.arange(before, before + len(owner)) - (ends - many)[owner]
+        yield order[low[owner]], order[start[owner] + within]
+        at = until
