@@ -7,7 +7,6 @@ import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ from safetensors.torch import save
 from binventory import objects
 from binventory.counting import priors
 from binventory.counting.bundle import Bundle, Input
-from binventory.counting.counter import BATCH
 from binventory.counting.head import Head
 from binventory.counting.trunk import OnnxTrunk
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import BundleError, UsageError
-from binventory.flow import Track, chunks, untracked
-from binventory.learning import export, fitting, metrics, quick
+from binventory.flow import Track, untracked
+from binventory.learning import export, features, fitting, metrics, quick
 from binventory.learning.full import camera, curve, loop, pictures
 from binventory.learning.full.loop import Material
 from binventory.learning.full.network import WEIGHTS, Features, Network, Start
@@ -97,9 +95,9 @@ def _sides(data: Catalogue, recipe: FullRecipe, start: Start) -> Sides:
 
 def _key(start: Start, sides: Sides, recipe: Recipe) -> str:
     """What names a training: its recipe but for saving and what comes after, where it starts, and its photos."""
-    told = replace(recipe, full=replace(recipe.full, save_seconds=0.0, blend=0.0, count_size=0))
+    told = replace(recipe.full, save_seconds=0.0, blend=0.0, count_size=0)
     photos = [(row.sha256, row.count) for row in (*sides.train, *sides.validate)]
-    text = f"{asdict(told)} {hashlib.sha256(start.weights or b'').hexdigest()} {photos}"
+    text = f"{asdict(told)} {recipe.seed} {hashlib.sha256(start.weights or b'').hexdigest()} {photos}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -202,13 +200,12 @@ def _bundled(network: Network, plan: Plan, name: str, tell: Callable[[str], None
     """The bundle of a trained network: exported, checked, quantised, its head and calibration fitted anew."""
     sides, size = plan.sides, _counted(plan.recipe.full)
     learnt, _ = _materialise(plan, track)
-    judged = pictures.of(sides.validate, size, plan.work, track)
     whole = export.trunk(Features(network), size)
-    _check(whole, network, judged[:_CHECKED])
+    _check(whole, network, pictures.of(sides.validate[:_CHECKED], size, plan.work, track))
     head = Head(np.ascontiguousarray(network.head.weight.detach().numpy().T), network.head.bias.detach().numpy().copy())
     spread = np.linspace(0, len(learnt) - 1, min(len(learnt), _CALIBRATED)).astype(int)
     seen = np.stack([camera.plain(learnt[one], size.width) for one in spread])
-    small, compared = _quantised(whole, seen, head, judged, sides.validate, track)
+    small, compared = _quantised(whole, seen, head, plan, track)
     figures = " ".join(f"{name}={value:.4g}" for name, value in compared.items() if isinstance(value, float))
     tell(f"export {figures}")
     probe = export.drawn_pictures(8, size, plan.recipe.seed)
@@ -232,29 +229,32 @@ def _check(onnx: bytes, network: Network, photos: Pixels) -> None:
 
 
 def _quantised(
-    whole: bytes, seen: Pixels, head: Head, judged: Pixels, rows: Sequence[Row], track: Track
-) -> tuple[bytes, dict[str, Any]]:
+    whole: bytes, seen: Pixels, head: Head, plan: Plan, track: Track
+) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The trunk in int8, or as it was where that costs over half a point, and the figures of both on validate."""
-    levels, runs = _levels(rows), [row.run for row in rows]
     small = export.quantised(whole, seen)
-    hits = []
-    for onnx in (whole, small):
-        trunk = OnnxTrunk(onnx)
-        parts = track(chunks(judged, BATCH), "int8 against float", ceil(len(judged) / BATCH))
-        modes = np.concatenate([head.log_probs(trunk.features(np.stack(part))).argmax(axis=1) for part in parts])
-        hits.append((modes == levels).astype(float))
-    float_hit, int8_hit = hits
-    lost = float(float_hit.mean() - int8_hit.mean())
-    kept = small if lost <= _MOST_LOST else whole
-    return kept, {
+    compared = fidelity(whole, small, head, _counted(plan.recipe.full), plan.sides.validate, plan.work, track)
+    kept = small if compared["difference"] >= -_MOST_LOST else whole
+    sizes = {"float_bytes": len(whole), "int8_bytes": len(small), "kept": "int8" if kept is small else "float"}
+    return kept, compared | sizes
+
+
+def fidelity(
+    whole: bytes, small: bytes, head: Head, size: Input, rows: Sequence[Row], work: Path, track: Track = untracked
+) -> dict[str, Any]:
+    """What int8 changes: exact accuracy of both trunks with one head on the same photos, their paired difference with
+    its 95 % interval over runs, and the share of photos to which both give one count."""
+    levels = _levels(rows)
+    modes = [head.log_probs(features.of(rows, OnnxTrunk(onnx), size, work, track)).argmax(axis=1)
+             for onnx in (whole, small)]  # fmt: skip
+    float_hit, int8_hit = ((mode == levels).astype(float) for mode in modes)
+    return {
         "n": len(rows),
         "float_accuracy": float(float_hit.mean()),
         "int8_accuracy": float(int8_hit.mean()),
-        "difference": -lost,
-        "difference_ci": metrics.interval(int8_hit - float_hit, levels, runs),
-        "float_bytes": len(whole),
-        "int8_bytes": len(small),
-        "kept": "int8" if kept is small else "float",
+        "difference": float(int8_hit.mean() - float_hit.mean()),
+        "difference_ci": metrics.interval(int8_hit - float_hit, levels, [row.run for row in rows]),
+        "same_count": float((modes[0] == modes[1]).mean()),
     }
 
 
