@@ -6,9 +6,8 @@ Every choice of photos is by hash or by value, one photo a run, so that the same
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import duckdb
@@ -33,6 +32,10 @@ LONG = 24.0
 _TWINS = ("shares a product", "pictures agree")
 _COPIES = ("same photo", "pictures alike")
 _SQUARE = "height > 0 and length > 0 and width > 0 and greatest(height, length, width) < 10000"
+
+
+Held = Mapping[str, int | None]
+"""What a record holds: product to quantity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,36 +349,37 @@ def _pairs(base: duckdb.DuckDBPyConnection, catalogue: Catalogue, whys: Sequence
     by_id = {row.id: row for row in catalogue.rows}
     pairs = [link for link in catalogue.links if link.why in whys and link.one in by_id and link.other in by_id]
     counts = [(by_id[link.one].count, by_id[link.other].count) for link in pairs]
-    chosen: dict[str, Link] = {}  # one a run
-    for why in whys:
-        of = sorted((link for link in pairs if link.why == why), key=lambda link: _by_hash(link.one + link.other))
-        fresh = {by_id[link.one].run: link for link in reversed(of) if by_id[link.one].run not in chosen}
-        chosen |= dict(islice(reversed(fresh.items()), EACH))
-    held, names = _held(base, [id for link in chosen.values() for id in (link.one, link.other)])
+    few = [link for why in whys for link in _few([link for link in pairs if link.why == why], by_id)]
+    held, names = _held(base, [id for link in few for id in (link.one, link.other)])
     return Pairs(
         {why: sum(link.why == why for link in pairs) for why in whys},
         traits.steps((one, other) for one, other in counts if one is not None and other is not None),
-        tuple(
-            Pair(
-                *(Seen(id, by_id[id].address, by_id[id].count) for id in (link.one, link.other)),
-                link.why,
-                traits.changes(held[link.one], held[link.other], names)
-                if link.one in held and link.other in held
-                else None,
-            )
-            for link in chosen.values()
-        ),
+        tuple(_pair(link, by_id, held, names) for link in few),
     )
 
 
-def _by_hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+def _few(pairs: Iterable[Link], by_id: Mapping[str, Row]) -> list[Link]:
+    """The first few pairs, one a run: those whose counts differ before the others, else by hash."""
+
+    def order(link: Link) -> tuple[bool, bytes]:
+        one, other = by_id[link.one].count, by_id[link.other].count
+        return one == other or one is None or other is None, hashlib.sha256(link.one.encode()).digest()
+
+    by_run: dict[str, Link] = {}
+    for link in sorted(pairs, key=order):
+        by_run.setdefault(by_id[link.one].run, link)
+    return list(by_run.values())[:EACH]
 
 
-def _held(
-    base: duckdb.DuckDBPyConnection, ids: Sequence[str]
-) -> tuple[dict[str, dict[str, int | None]], dict[str, str]]:
-    """What the records of some ids hold: product to quantity for each id, and the products' names."""
+def _pair(link: Link, by_id: Mapping[str, Row], held: Mapping[str, Held], names: Mapping[str, str]) -> Pair:
+    one, other = (Seen(id, by_id[id].address, by_id[id].count) for id in (link.one, link.other))
+    both = link.one in held and link.other in held
+    changed = traits.changes(held[link.one], held[link.other], names) if both else None
+    return Pair(one, other, link.why, changed)
+
+
+def _held(base: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> tuple[Mapping[str, Held], dict[str, str]]:
+    """What the records of some ids hold, and the products' names."""
     held: dict[str, dict[str, int | None]] = {}
     names: dict[str, str] = {}
     for id, product, name, quantity in base.execute(
