@@ -380,14 +380,18 @@ def _pair(link: Link, by_id: Mapping[str, Row], held: Mapping[str, Held], names:
 
 def _held(base: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> tuple[Mapping[str, Held], dict[str, str]]:
     """What the records of some ids hold, and the products' names."""
-    held: dict[str, dict[str, int | None]] = {}
+    told = base.execute(
+        "select id from records where id in (select unnest(?::text[])) and not list_contains(flags, 'items missing')",
+        [ids],
+    ).fetchall()
+    held: dict[str, dict[str, int | None]] = {id: {} for (id,) in told}
     names: dict[str, str] = {}
     for id, product, name, quantity in base.execute(
         "select id, coalesce(asin, sku) product, min(name), sum(quantity)::bigint from items "
         "where id in (select unnest(?::text[])) group by 1, 2 order by 1, 2",
         [ids],
     ).fetchall():
-        held.setdefault(id, {})[product] = quantity
+        held[id][product] = quantity
         if name:
             names[product] = name
     return held, names

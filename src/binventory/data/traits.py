@@ -179,8 +179,6 @@ def refusals(rejects: Iterable[Reject]) -> tuple[Refusals, ...]:
 
 
 def _kind(reject: Reject) -> str:
-    what = reject.error.what
-    for name in (reject.address, reject.id):
-        if name:
-            what = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", what)
-    return what
+    what = reject.error.what.replace(reject.address, "…") if reject.address else reject.error.what
+    id = re.escape(reject.id)  # it may be a word like any other, so it is looked for only where sentences name it
+    return re.sub(rf"(?<=^Id ){id}(?= )|(?<= for ){id}$", "…", what) if id else what

@@ -83,8 +83,8 @@ def exploration_page(found: Exploration, title: str, track: Track = untracked) -
         traps=[(trap, trap.text.replace(" %", "\u202f%")) for trap in traps(found)],
         pictures=dict(zip(addresses, read, strict=True)),
         counts=_counts(found),
-        a_bin=_tallied(found.lines.a_bin, "items a bin", 10) if found.lines else None,
-        quantities=_tallied(found.lines.quantities, "of a line", TAIL, first=1) if found.lines else None,
+        a_bin=_tallied(found.lines.a_bin, "Lines a record", "10+") if found.lines else None,
+        quantities=_tallied(found.lines.quantities, "Quantity a line", shown(TAIL)) if found.lines else None,
         measures=[_measure(name, one) for name, one in found.pictures.spreads.items()] if found.pictures else [],
         extremes=_EXTREMES,
         boxes=_boxes(found.volumes.by_count) if found.volumes else None,
@@ -138,19 +138,17 @@ def _counts(found: Exploration) -> Columns | None:
     )  # fmt: skip
 
 
-def _tallied(tally: Sequence[int], what: str, more: int, first: int = 0) -> Columns:
-    """Shares of the numbers from ``first`` on; the entry ``more`` stands for itself and all above, or all above 20."""
-    own = [n / max(sum(tally), 1) for n in tally[first:]]
-    names = [f"{k} or more" if k == more == 10 else shown(k) for k in range(first, len(tally))]
+def _tallied(tally: Sequence[int], what: str, last: str) -> Columns:
+    """The shares of the numbers 0, 1, 2 …; ``last`` names the last one, which stands for itself and all above."""
+    own = [n / max(sum(tally), 1) for n in tally]
+    names = [*map(str, range(len(tally) - 1)), last]
     top, lines = _scale(max(own))
-    short = [name.replace(" or more", "+") for name in names]
-    every = 1 if len(names) < 12 else 2
-    kept = [k for k in range(0, len(names), every) if k != len(names) - 2 or every == 1]
+    labelled = range(0, len(tally) - 2, 1 if len(tally) < 12 else 2)  # the last label is wide
     return Columns(
-        f"Number {what}. " + " ".join(f"{name}: {percent(one)}." for name, one in zip(names, own, strict=True) if one),
+        f"{what}. " + " ".join(f"{name}: {percent(one)}." for name, one in zip(names, own, strict=True) if one),
         tuple(one / top for one in own),
-        tuple(f"{name}: {n:,}, {percent(one)}" for name, n, one in zip(names, tally[first:], own, strict=True)),
-        tuple(((k + 0.5) / len(names), short[k]) for k in sorted({*kept, len(names) - 1})),
+        tuple(f"{name}: {n:,}, {percent(one)}" for name, n, one in zip(names, tally, own, strict=True)),
+        tuple(((k + 0.5) / len(tally), names[k]) for k in (*labelled, len(tally) - 1)),
         lines=lines,
     )
 
@@ -189,8 +187,8 @@ def _ticks(spread: Spread, about: int = 5) -> list[tuple[float, float]]:
 
 def _scale(most: float) -> tuple[float, tuple[tuple[float, str], ...]]:
     """The top of an axis that holds the share ``most``, and its lines: places 0..1 with labels in per cent."""
-    step = max(_round_step(most / 4), 0.01)
-    lines = ceil(most / step - 1e-9)
+    step = _round_step(max(most, 0.04) / 4)
+    lines = max(ceil(most / step - 1e-9), 1)
     return lines * step, tuple((k / lines, f"{100 * k * step:.0f}") for k in range(lines + 1))
 
 
