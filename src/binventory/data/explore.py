@@ -90,7 +90,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """The photos as pictures: the commonest sizes (width, height, photos), spreads by name, and extremes.
+    """The photos as pictures: the commonest sizes (width, height, photos), spreads by name, and extremes where there
+    are enough photos to have any.
 
     ``small``: how many have a longer side below the 320 px that every photo is reduced to.
     """
@@ -298,7 +299,9 @@ def _pictures(base: duckdb.DuckDBPyConnection) -> Pictures:
         len(sizes),
         int((columns["side"] < COMMON_SIDE).sum()),
         {name: one for name, one in spreads.items() if one},
-        tuple(Extreme(name, _shown(base, measure + order, measure)) for name, measure, order in ends),
+        tuple(Extreme(name, _shown(base, measure + order, measure)) for name, measure, order in ends)
+        if len(columns["side"]) > 2 * EACH
+        else (),
     )
 
 

@@ -58,8 +58,8 @@ def _no_counts(found: Exploration) -> Iterator[Trap]:
 def _uncounted(found: Exploration) -> Iterator[Trap]:
     without = found.photos - found.labelled
     if found.labelled and without:
-        yield Trap("Photos without a count", f"{without:,} of {found.photos:,} photos have no count: they can be "
-                   "counted, but not learnt from.", "counts")  # fmt: skip
+        yield Trap("Photos without a count", f"{without:,} of {found.photos:,}: they can be counted, but not learnt "
+                   "from.", "counts")  # fmt: skip
 
 
 def _twins(found: Exploration) -> Iterator[Trap]:
@@ -120,24 +120,24 @@ def _copies(found: Exploration) -> Iterator[Trap]:
     pairs = sum(found.copies.by_why.values())
     if pairs:
         contrary = sum(found.copies.steps[1:])
-        text = f"{pairs:,} pairs of photos with different ids look the same, so they stand on one side."
+        text = f"Pairs of photos that look the same under different ids: {pairs:,}. They stand on one side of a split."
         if contrary:
-            text += f" In {contrary:,} of them the counts differ: at least one of each is wrong."
+            text += f" Counts differ in {contrary:,} of them: at least one of the two is wrong."
         yield Trap("The same picture twice", text, "copies")
 
 
 def _records(found: Exploration) -> Iterator[Trap]:
     if found.flagged:
         told = ", ".join(f"{flag} ({n:,})" for flag, n in list(found.flags.items())[:3])
-        yield Trap("Odd records", f"{found.flagged:,} of {found.records:,} records are odd: {told}. Counts come from "
+        yield Trap("Odd records", f"{found.flagged:,} of {found.records:,}: {told}. Counts come from "
                    "records, which err, too: no model can be right everywhere.", "records")  # fmt: skip
 
 
 def _rejects(found: Exploration) -> Iterator[Trap]:
     if found.rejects:
         most = found.refusals[0]
-        yield Trap("Refused", f"{found.rejects:,} files or ids were refused and left out, {most.number:,} of them "
-                   f"because “{most.kind}”.", "refused")  # fmt: skip
+        yield Trap("Refused", f"Files or ids left out: {found.rejects:,}. The commonest reason, {most.number:,} "
+                   f"times: “{most.kind}”.", "refused")  # fmt: skip
 
 
 def _tail(found: Exploration) -> Iterator[Trap]:
@@ -156,22 +156,21 @@ def _tail(found: Exploration) -> Iterator[Trap]:
 
 def _volume(found: Exploration) -> Iterator[Trap]:
     if found.volumes and found.volumes.correlation is not None and abs(found.volumes.correlation) < _WEAK:
+        rho = f"{found.volumes.correlation:.2f}".replace("-", "−")
         yield Trap("A full bin is not a bin of many", "The volume of a bin's items says little of their number: their "
-                   f"rank correlation is {found.volumes.correlation:.2f}. Many items are small ones.",
-                   "volume")  # fmt: skip
+                   f"rank correlation is {rho}. Many items are small ones.", "volume")  # fmt: skip
 
 
 def _small(found: Exploration) -> Iterator[Trap]:
     if found.pictures and found.pictures.small:
-        yield Trap("Small photos", f"{found.pictures.small:,} of {found.photos:,} photos are smaller than the "
-                   f"{COMMON_SIDE} px to which every photo is reduced: they show less than the others.",
-                   "photos")  # fmt: skip
+        yield Trap("Small photos", f"{found.pictures.small:,} of {found.photos:,} are smaller than the {COMMON_SIDE} px "
+                   "to which every photo is reduced: they show less than the others.", "photos")  # fmt: skip
 
 
 def _lone(found: Exploration) -> Iterator[Trap]:
     if found.unpictured:
-        yield Trap("Records without photos", f"{found.unpictured:,} records have no photo here. They have runs and "
-                   "sides, so that photos can be chosen by them and fetched later.", "records")  # fmt: skip
+        yield Trap("Records without photos", f"{found.unpictured:,} of {found.records:,}. They have runs and sides, so "
+                   "that photos can be chosen by them and fetched later.", "records")  # fmt: skip
 
 
 def share(part: int, whole: int) -> str:

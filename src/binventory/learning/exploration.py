@@ -51,11 +51,11 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure of the photos: its name, what it means, its plot, and its middle and usual range in words."""
+    """A measure of the photos: its name, what it means, its plot (None where all are alike), and a summary."""
 
     name: str
     meaning: str
-    plot: Columns
+    plot: Columns | None
     summary: str
 
 
@@ -114,7 +114,7 @@ def _lede(found: Exploration) -> str:
     else:
         many = f"No photos, but {found.unpictured:,} records"
     if not found.mix:
-        return f"{many}; how many items they show is not known."
+        return f"{many}; no count is known."
     return (
         f"{many}. A bin holds {found.mix.mean:.1f} items on average: half of the bins hold {found.mix.median:g} or "
         f"fewer, the fullest {found.mix.largest:,}."
@@ -156,6 +156,8 @@ def _tallied(tally: Sequence[int], what: str, last: str) -> Columns:
 def _measure(name: str, spread: Spread) -> Measure:
     title, meaning, told = _MEASURES[name]
     lowest, low, _, middle, _, high, highest = spread.quantiles
+    if not spread.low < spread.high:
+        return Measure(title, meaning, None, f"{told(middle)} in every photo")
     most = max(spread.tally)
     wide = spread.high - spread.low
     edges = [spread.low + wide * k / len(spread.tally) for k in range(len(spread.tally) + 1)]
@@ -169,7 +171,7 @@ def _measure(name: str, spread: Spread) -> Measure:
             tuple(f"{told(a)} to {told(b)}: {n:,} photos" for n, a, b in
                   zip(spread.tally, edges, edges[1:], strict=False)),
             tuple((place, told(value)) for place, value in _ticks(spread)),
-            middle=(min(max(middle, spread.low), spread.high) - spread.low) / wide if wide else 0.5,
+            middle=(min(max(middle, spread.low), spread.high) - spread.low) / wide,
         ),
         summary,
     )  # fmt: skip
@@ -178,8 +180,6 @@ def _measure(name: str, spread: Spread) -> Measure:
 def _ticks(spread: Spread, about: int = 5) -> list[tuple[float, float]]:
     """Round values within a spread, and their places 0..1."""
     wide = spread.high - spread.low
-    if not wide:
-        return [(0.5, spread.low)]
     step = _round_step(wide / about)
     values = [k * step for k in range(ceil(spread.low / step), floor(spread.high / step) + 1)]
     return [((value - spread.low) / wide, value) for value in values]
