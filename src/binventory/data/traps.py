@@ -163,8 +163,8 @@ def _volume(found: Exploration) -> Iterator[Trap]:
 
 def _small(found: Exploration) -> Iterator[Trap]:
     if found.pictures and found.pictures.small:
-        yield Trap("Small photos", f"{found.pictures.small:,} of {found.photos:,} are smaller than the {COMMON_SIDE} px "
-                   "to which every photo is reduced: they show less than the others.", "photos")  # fmt: skip
+        yield Trap("Small photos", f"{found.pictures.small:,} of {found.photos:,} are smaller than the {COMMON_SIDE} "
+                   "px to which every photo is reduced: they show less than the others.", "photos")  # fmt: skip
 
 
 def _lone(found: Exploration) -> Iterator[Trap]:
