@@ -116,7 +116,7 @@ def test_a_bin_before_and_after_copies_and_odd_sizes(tmp_path: Path) -> None:
     assert [strip.number for strip in found.strips] == [0, 0, 1, 1, 1, 0, 0, 0, 1]
     assert [one.kind for one in found.refusals] == ["… is empty"]
     told = {trap.name: trap.text for trap in traps(found)}
-    assert "Counts differ in 1 of them" in told["The same picture twice"]
+    assert "Counts differ in 1 of them" in told["Near-duplicates"]
     assert {"Twins", "Odd records", "Refused", "Records without photos"} <= set(told)
 
 

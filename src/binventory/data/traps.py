@@ -120,10 +120,10 @@ def _copies(found: Exploration) -> Iterator[Trap]:
     pairs = sum(found.copies.by_why.values())
     if pairs:
         contrary = sum(found.copies.steps[1:])
-        text = f"Pairs of photos that look the same under different ids: {pairs:,}. They stand on one side of a split."
+        text = f"Pairs of photos that look almost the same: {pairs:,}. They stand on one side of a split."
         if contrary:
-            text += f" Counts differ in {contrary:,} of them: at least one of the two is wrong."
-        yield Trap("The same picture twice", text, "copies")
+            text += f" Counts differ in {contrary:,} of them: a record is wrong, or what changed is hard to see."
+        yield Trap("Near-duplicates", text, "copies")
 
 
 def _records(found: Exploration) -> Iterator[Trap]:
@@ -146,8 +146,10 @@ def _tail(found: Exploration) -> Iterator[Trap]:
     rare = [count for count in range(TAIL) if 0 < found.mix.tally[count] < FEW]
     many = found.mix.tally[TAIL]
     things = found.counted
-    text = f"{many:,} {things} are of more than {TOP} items, up to {found.mix.largest:,}: they are one class. " \
-        if many else ""  # fmt: skip
+    text = ""
+    if many:
+        largest = f"{found.mix.largest:,}"
+        text += f"{things.capitalize()} of more than {TOP} items: {many:,}, with up to {largest}. They are one class. "
     if rare:
         text += f"Fewer than {FEW} {things} each have the counts {_listed(rare)}: figures for these say little."
     if text:
