@@ -357,11 +357,13 @@ def test_exploring_prints_numbers_and_writes_a_page(data: Path, tmp_path: Path) 
 @pytest.mark.usefixtures("signed")
 def test_photos_on_s3_are_explored_with_their_pictures(data: Path, tmp_path: Path) -> None:
     for path in photos(data, 3):
-        objects.write(f"s3://private/explored/{path.name}", path.read_bytes())
+        objects.write(f"s3://private/explored/3/{path.name}", path.read_bytes())
     done = binventory("explore", "--data", "s3://private/explored", "--out", "s3://private/page.html")
     assert done.returncode == 0, done.stderr.decode()
-    assert objects.read("s3://private/page.html", 1 << 22).count(b"<img") >= 4
-    assert b"No photo has a count" in done.stdout
+    assert b"labelled\t3" in done.stdout
+    page = objects.read("s3://private/page.html", 1 << 22)
+    assert page.count(b'<img src="data:image/jpeg') >= 2
+    assert b"no longer readable" not in page
 
 
 def test_a_leaking_split_is_refused_with_its_pairs(data: Path, tmp_path: Path) -> None:
