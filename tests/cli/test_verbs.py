@@ -340,6 +340,32 @@ def test_split_and_sql_speak_of_the_same_sides(data: Path, tmp_path: Path) -> No
     assert {one["side"] for one in held} <= {"calibrate", "test"}
 
 
+def test_exploring_prints_numbers_and_writes_a_page(data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "pages" / "page.html"
+    words = ("explore", "--data", data, "--work", tmp_path / "w")
+    done = binventory(*words, "--out", page, "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    (found,) = rows(done)
+    assert (found["photos"], found["labelled"], found["records"], found["rejects"]) == (BINS, BINS, BINS, 0)
+    assert sum(found["mix"]["tally"]) == BINS
+    assert found["leaks"]["random"]["twins"] > found["leaks"]["by_runs"]["twins"] == 0
+    assert found["traps"][0]["name"] == "Twins"
+    assert page.read_text().count("<img") > 40
+    assert b"have a twin" in binventory(*words).stdout
+
+
+@pytest.mark.usefixtures("signed")
+def test_photos_on_s3_are_explored_with_their_pictures(data: Path, tmp_path: Path) -> None:
+    for path in photos(data, 3):
+        objects.write(f"s3://private/explored/3/{path.name}", path.read_bytes())
+    done = binventory("explore", "--data", "s3://private/explored", "--out", "s3://private/page.html")
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"labelled\t3" in done.stdout
+    page = objects.read("s3://private/page.html", 1 << 22)
+    assert page.count(b'<img src="data:image/jpeg') >= 2
+    assert b"no longer readable" not in page
+
+
 def test_a_leaking_split_is_refused_with_its_pairs(data: Path, tmp_path: Path) -> None:
     twin = next(number for number in range(2, BINS) if drawn.is_twin(number, SEED))
     sides = tmp_path / "sides.csv"

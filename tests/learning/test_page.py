@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from binventory.learning.evaluate import Evaluation, Judged
 from binventory.learning.metrics import figures
 from binventory.learning.page import evaluation_page
 from binventory.records import LEVELS, TAIL, Count, level, shown
-
-HOSTILE = '"><script>alert(1)</script>'
+from pages import HOSTILE, Parts
 
 
 @pytest.fixture(scope="module")
@@ -51,31 +49,6 @@ def evaluated(pairs: list[tuple[int, int]], address: str, id: str = "bin", sets:
     )
     lost = PhotoError(f"{id}.jpg is empty", "it holds no bytes", "take the photo again")
     return Evaluation("open", scored, judged, 3, (lost,))
-
-
-class Parts(HTMLParser):
-    """What a page consists of: elements with attributes, and the text of row headers."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.headers: list[str] = []
-        self._in_header = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._in_header = tag == "th" and ("scope", "row") in attrs
-
-    def handle_data(self, data: str) -> None:
-        if self._in_header:
-            self.headers.append(data)
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in_header = self._in_header and tag != "th"
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def test_the_page_loads_nothing_and_holds_few_small_photos(photo_address: str) -> None:

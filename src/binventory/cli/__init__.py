@@ -36,7 +36,10 @@ def start(
         raise typer.Exit
 
 
-for verb in (counting.count, learning.train, learning.evaluate, data.catalogue, data.split, data.sql, data.draw):
+for verb in (
+    counting.count, learning.train, learning.evaluate,
+    data.catalogue, data.explore, data.split, data.sql, data.draw,
+):  # fmt: skip
     app.command()(verb)
 
 

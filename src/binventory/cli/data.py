@@ -58,6 +58,39 @@ def catalogue(
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
 
 
+def explore(
+    data: DataOption,
+    work: WorkOption = None,
+    settings: SetOption = None,
+    out: Annotated[str | None, typer.Option(help="Also write one HTML page with pictures.", metavar="PAGE")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the data are and where their traps lie: counts, pictures, twins, records, and what would leak."""
+    from binventory import objects
+    from binventory import recipe as recipes
+    from binventory.counting.priors import REFERENCE
+    from binventory.data import explore as explored
+    from binventory.data.traps import traps
+
+    recipe = recipes.load("quick", settings or ())
+    catalogue = catalogued(data, work, recipe)
+    terminal.tell(catalogue.notes, catalogue.rejects, catalogue.work)
+    found = explored.explore(catalogue, recipe.split, recipe.seed, REFERENCE)
+    if as_json:
+        terminal.print_json({**found.as_row(), "traps": traps(found), "work": str(catalogue.work)})
+    else:
+        names = ("photos", "labelled", "runs", "records", "products", "rejects")
+        terminal.print_table(("", ""), [(name, f"{getattr(found, name):,}") for name in names])
+        terminal.print_table(("what to know", ""), [(trap.name, trap.text) for trap in traps(found)])
+    if out:
+        from binventory.learning.exploration import exploration_page
+
+        title = ", ".join(Path(one).name for one in data)
+        objects.write(out, exploration_page(found, title, terminal.tracked).encode())
+        terminal.say(f"page: {out}")
+    raise typer.Exit(terminal.status_of(reject.error for reject in catalogue.rejects))
+
+
 def split(
     data: DataOption,
     work: WorkOption = None,

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from io import BytesIO
 from math import log
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import NDArray
-from PIL import Image
 
-from binventory import __version__, objects, photo
-from binventory.errors import BinventoryError
+from binventory import __version__
 from binventory.learning.evaluate import Evaluation, Judged
+from binventory.learning.html import percent, picture, signed, template, written
 from binventory.learning.metrics import Baseline, Figures, reliability
-from binventory.records import COVERAGE, LEVELS, TAIL, level, shown, span
+from binventory.records import COVERAGE, LEVELS, TAIL, level, shown
 
 TEMPLATE = "evaluation.html.j2"
 EACH = 12
 """Photos in each of the page's three choices."""
-
-SIDE = 240
-"""Longer side in pixels of an embedded photo."""
 
 _SURE_SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 _FEWEST = 10
@@ -121,7 +113,7 @@ def evaluation_page(evaluation: Evaluation, title: str) -> str:
     """
     judged, scored = evaluation.judged, evaluation.figures
     by_count = {int(k): of for k, of in scored.by_count.items()}
-    text = _template().render(
+    text = template(TEMPLATE).render(
         title=title,
         evaluation=evaluation,
         figures=scored,
@@ -139,30 +131,7 @@ def evaluation_page(evaluation: Evaluation, title: str) -> str:
         levels=LEVELS,
         version=__version__,
     )
-    # A file name may hold bytes that are no text; they must not keep the page from being written.
-    return text.encode(errors="replace").decode()
-
-
-@cache
-def _template() -> Template:
-    # Titles, ids and file names are the user's, so everything is escaped; a name that is missing is an error.
-    around = Environment(
-        loader=PackageLoader("binventory", "learning"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    around.filters |= {"percent": _percent, "signed": _signed, "shown": shown, "span": span}
-    return around.get_template(TEMPLATE)
-
-
-def _percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f}\u202f%"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return written(text)
 
 
 def _given(answer: float) -> str:
@@ -194,23 +163,23 @@ def _cards(scored: Figures) -> list[Card]:
     exact, near = constant("accuracy", max), constant("within_one", max)
     far, squared = constant("mae", min), constant("rmse", min)
     cards = [
-        Card("Exact", _percent(scored.accuracy),
-             (f"95\u202f% interval over runs: {100 * low:.1f} to {_percent(high)}",
-              f"always {_nearest(exact)}: {_percent(exact.accuracy)}"),
+        Card("Exact", percent(scored.accuracy),
+             (f"95\u202f% interval over runs: {100 * low:.1f} to {percent(high)}",
+              f"always {_nearest(exact)}: {percent(exact.accuracy)}"),
              scored.accuracy, exact.accuracy, (low, high)),
-        Card("Within one", _percent(scored.within_one), (f"always {_nearest(near)}: {_percent(near.within_one)}",),
+        Card("Within one", percent(scored.within_one), (f"always {_nearest(near)}: {percent(near.within_one)}",),
              scored.within_one, near.within_one),
-        Card("Interval coverage", _percent(scored.coverage_90), (f"promised: {_percent(COVERAGE, 0)}",),
+        Card("Interval coverage", percent(scored.coverage_90), (f"promised: {percent(COVERAGE, 0)}",),
              scored.coverage_90, COVERAGE),
         Card("Interval width", f"{scored.mean_width_90:.2f}", (f"counts on average, of {LEVELS}",)),
         Card("Mean absolute error", f"{scored.mae:.2f}", (f"items; always {_given(far.answer)}: {far.mae:.2f}",)),
         Card("RMSE", f"{scored.rmse:.2f}", (f"items; always {_given(squared.answer)}: {squared.rmse:.2f}",)),
-        Card("Bias", _signed(scored.bias), ("items; above 0 means counted too high",)),
-        Card("Calibration error", _percent(scored.calibration_error), ("confidence beside exact accuracy",)),
+        Card("Bias", signed(scored.bias), ("items; above 0 means counted too high",)),
+        Card("Calibration error", percent(scored.calibration_error), ("confidence beside exact accuracy",)),
     ]  # fmt: skip
     if (scored.accuracy_closed, scored.rmse_closed) != (scored.accuracy, scored.rmse):
         notes = ("among the counts that were asked for", f"RMSE {scored.rmse_closed:.2f} items")
-        cards.insert(1, Card("Exact, closed", _percent(scored.accuracy_closed), notes, scored.accuracy_closed))
+        cards.insert(1, Card("Exact, closed", percent(scored.accuracy_closed), notes, scored.accuracy_closed))
     return cards
 
 
@@ -280,14 +249,6 @@ def _choices(judged: Sequence[Judged]) -> list[Choice]:
         ("Surest and right", "Right counts with the highest confidence, spread over the true counts.",
          sorted(spread, key=lambda one: one.count.count)),
     )  # fmt: skip
-    return [Choice(name, why, tuple(Shown(one, _picture(one)) for one in of)) for name, why, of in chosen if of]
-
-
-def _picture(one: Judged) -> str | None:
-    try:
-        pixels = photo.decode(objects.read(one.row.address, photo.MAX_BYTES), one.row.id, at_least=SIDE)
-    except BinventoryError:
-        return None
-    data = BytesIO()
-    photo.reduced(Image.fromarray(pixels), SIDE).save(data, "JPEG", quality=72, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    return [
+        Choice(name, why, tuple(Shown(one, picture(one.row.address)) for one in of)) for name, why, of in chosen if of
+    ]
