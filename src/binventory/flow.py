@@ -1,15 +1,17 @@
-"""Items through a few threads: in order, in chunks, and never far ahead of the reader."""
+"""Items through a few threads, in order and never far ahead of the reader, or through many waits at once."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Protocol, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
+_BATCH_SECONDS = 0.1
 
 
 def ahead(work: Callable[[A], B], items: Iterable[A], most: int = 64, threads: int = 2) -> Generator[B]:
@@ -26,6 +28,31 @@ def ahead(work: Callable[[A], B], items: Iterable[A], most: int = 64, threads: i
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def at_once(work: Callable[[A], Awaitable[B]], items: Iterable[A], most: int) -> Generator[B]:
+    """What ``work`` gives for the items, as it comes, with at most ``most`` of them waited for at once.
+
+    An error of ``work`` ends it all, and so does a reader that stops: what was begun is cancelled and has ended by
+    then. Items are worked on while the reader waits for one, not between.
+    """
+    rest = iter(items)
+    came: list[B] = []
+
+    async def one_after_another() -> None:
+        for item in rest:
+            came.append(await work(item))
+
+    async def begun() -> asyncio.Future[list[None]]:
+        return asyncio.gather(*(one_after_another() for _ in range(most)))
+
+    with asyncio.Runner() as runner:
+        crew = runner.run(begun())
+        while not crew.done():
+            runner.run(asyncio.wait([crew], timeout=_BATCH_SECONDS))  # waking for every single one would cost more
+            yield from came
+            came.clear()
+        crew.result()
 
 
 def chunks(items: Iterable[A], size: int) -> Iterator[list[A]]:
