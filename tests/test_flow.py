@@ -1,7 +1,8 @@
-"""Items through threads: in order, never far ahead, and nothing left running."""
+"""Items through threads, in order and never far ahead, or many at once; and nothing left running."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binventory.flow import ahead, chunks, untracked
+from binventory.flow import ahead, at_once, chunks, untracked
 
 
 @pytest.mark.timeout(30)
@@ -112,3 +113,56 @@ def test_a_chunk_comes_as_soon_as_it_is_full() -> None:
 
 def test_without_a_track_items_pass_unchanged() -> None:
     assert list(untracked(range(3), "counting", 3)) == [0, 1, 2]
+
+
+def test_many_at_once_gives_everything_and_never_more_at_once_than_it_may() -> None:
+    under_way, most = 0, 0
+
+    async def doubled(number: int) -> int:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001 * (number % 3))
+        under_way -= 1
+        return 2 * number
+
+    assert sorted(at_once(doubled, range(100), 7)) == list(range(0, 200, 2))
+    assert most == 7
+    assert list(at_once(doubled, [], 7)) == []
+
+
+def test_an_error_among_many_ends_all_and_what_was_begun_has_ended_by_then() -> None:
+    ended = 0
+
+    async def failing(number: int) -> int:
+        nonlocal ended
+        try:
+            await asyncio.sleep(0.01 if number < 5 else 60)
+        finally:
+            ended += 1
+        if number in (3, 4):
+            raise ZeroDivisionError
+        return number
+
+    came: list[int] = []
+    with pytest.raises(ZeroDivisionError):
+        came.extend(at_once(failing, range(1000), 8))
+    assert sorted(came) == [0, 1, 2]
+    assert ended <= 16
+
+
+def test_a_reader_that_stops_ends_what_was_begun() -> None:
+    ended = 0
+
+    async def slow(number: int) -> int:
+        nonlocal ended
+        try:
+            await asyncio.sleep(60 if number else 0)
+        finally:
+            ended += 1
+        return number
+
+    results = at_once(slow, range(1000), 8)
+    assert next(results) == 0
+    results.close()
+    assert ended == 9

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from binventory import objects, s3
 from binventory.errors import InputError, OutsideError, UsageError
-from conftest import S3Server, free_ports
+from s3server import S3Server, free_ports
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +35,8 @@ def at_once(work: Callable[[A], Awaitable[B]], items: Iterable[A], most: int) ->
     An error of ``work`` ends it all, and so does a reader that stops: what was begun is cancelled and has ended by
     then. Items are worked on while the reader waits for one, not between.
     """
+    import asyncio  # most verbs do without, and start the sooner
+
     rest = iter(items)
     came: list[B] = []
 
@@ -43,16 +44,20 @@ def at_once(work: Callable[[A], Awaitable[B]], items: Iterable[A], most: int) ->
         for item in rest:
             came.append(await work(item))
 
-    async def begun() -> asyncio.Future[list[None]]:
-        return asyncio.gather(*(one_after_another() for _ in range(most)))
+    async def begun() -> list[asyncio.Task[None]]:
+        return [asyncio.create_task(one_after_another()) for _ in range(most)]
 
     with asyncio.Runner() as runner:
-        crew = runner.run(begun())
-        while not crew.done():
-            runner.run(asyncio.wait([crew], timeout=_BATCH_SECONDS))  # waking for every single one would cost more
+        waiting = set(runner.run(begun()))
+        while waiting:
+            # Waking the reader for every single one would cost more than the work.
+            some = asyncio.wait(waiting, timeout=_BATCH_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
+            ended, waiting = runner.run(some)
             yield from came
             came.clear()
-        crew.result()
+            for error in [task.exception() for task in ended]:
+                if error is not None:
+                    raise error
 
 
 def chunks(items: Iterable[A], size: int) -> Iterator[list[A]]:

@@ -6,7 +6,6 @@ and unsigned otherwise, as public buckets want. ``AWS_ENDPOINT_URL`` and ``AWS_R
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
@@ -21,6 +20,8 @@ from urllib.parse import urlsplit
 from binventory.errors import BinventoryError, InputError, MissingError, OutsideError, UsageError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from obstore.store import S3Store
 
 _SIGNED_BY = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -127,6 +128,8 @@ class Bucket:
         InputError where S3 refuses, UsageError where there is no such bucket, and OutsideError for whatever may go
         better next time: no answer, a broken or damaged body, one too slow for the patience.
         """
+        import asyncio
+
         from obstore.exceptions import NotModifiedError
 
         place = self.place(key)
@@ -141,6 +144,8 @@ class Bucket:
             raise OutsideError(f"{place} cannot be read", why, "check the network, and run it again") from None
 
     async def _ask(self, key: str, unless: str | None, checked: bool, limit: asyncio.Timeout) -> bytes:
+        import asyncio
+
         import obstore
 
         answer = await obstore.get_async(

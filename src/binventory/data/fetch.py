@@ -109,9 +109,7 @@ def listed(bucket: Bucket, kinds: Sequence[Kind], track: Track = untracked) -> l
                 found.append(Wanted(id, kind, size))
     if not found:
         sought = " or ".join(f"{kind.folder}/*{kind.ending}" for kind in kinds)
-        raise MissingError(
-            f"{bucket.address} holds nothing to fetch", f"there is no {sought}", "check bucket and prefix"
-        )
+        raise MissingError(f"{bucket.address} holds no bins", f"there is no {sought}", "check bucket and prefix")
     return sorted(found, key=lambda one: (one.id, one.kind.folder))
 
 
