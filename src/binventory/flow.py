@@ -1,16 +1,20 @@
-"""Items through a few threads, in order and never far ahead of the reader, or through many waits at once."""
+"""Items through a few threads, in order and never far ahead of the reader, or through many, as they come."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
 from typing import Protocol, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
-_BATCH_SECONDS = 0.1
+_GRACE_SECONDS = 2.0
 
 
 def ahead(work: Callable[[A], B], items: Iterable[A], most: int = 64, threads: int = 2) -> Generator[B]:
@@ -29,35 +33,47 @@ def ahead(work: Callable[[A], B], items: Iterable[A], most: int = 64, threads: i
                 future.cancel()
 
 
-def at_once(work: Callable[[A], Awaitable[B]], items: Iterable[A], most: int) -> Generator[B]:
-    """What ``work`` gives for the items, as it comes, with at most ``most`` of them waited for at once.
+@contextmanager
+def at_once(work: Callable[[A, Event], B], items: Iterable[A], threads: int) -> Iterator[Iterator[B]]:
+    """What ``work`` gives for the items, as it comes and in no order, on many threads that mostly wait.
 
-    An error of ``work`` ends it all, and so does a reader that stops: what was begun is cancelled and has ended by
-    then. Items are worked on while the reader waits for one, not between.
+    The event is set when the block ends, however it does: no item is begun then, what is under way has some seconds to
+    end, and what still waits for others is left behind; it must look at the event before it touches anything.
     """
-    import asyncio  # most verbs do without, and start the sooner
-
+    ended = Event()
+    came: SimpleQueue[tuple[B] | BaseException | None] = SimpleQueue()
     rest = iter(items)
-    came: list[B] = []
+    turn = Lock()
 
-    async def one_after_another() -> None:
-        for item in rest:
-            came.append(await work(item))
+    def one_after_another() -> None:
+        try:
+            while not ended.is_set():
+                with turn:
+                    item = next(rest)
+                came.put((work(item, ended),))
+        except StopIteration:
+            came.put(None)
+        except BaseException as error:
+            came.put(error)
 
-    async def begun() -> list[asyncio.Task[None]]:
-        return [asyncio.create_task(one_after_another()) for _ in range(most)]
+    def arrivals() -> Iterator[B]:
+        for _ in range(threads):
+            while one := came.get():
+                if isinstance(one, BaseException):
+                    raise one
+                yield one[0]
 
-    with asyncio.Runner() as runner:
-        waiting = set(runner.run(begun()))
-        while waiting:
-            # Waking the reader for every single one would cost more than the work.
-            some = asyncio.wait(waiting, timeout=_BATCH_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
-            ended, waiting = runner.run(some)
-            yield from came
-            came.clear()
-            for error in [task.exception() for task in ended]:
-                if error is not None:
-                    raise error
+    # Daemons, since a thread that waits for a silent server cannot be interrupted and need not be waited for.
+    crew = [Thread(target=one_after_another, daemon=True) for _ in range(threads)]
+    for thread in crew:
+        thread.start()
+    try:
+        yield arrivals()
+    finally:
+        ended.set()
+        until = time.monotonic() + _GRACE_SECONDS
+        for thread in crew:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def chunks(items: Iterable[A], size: int) -> Iterator[list[A]]:

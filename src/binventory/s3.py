@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,8 +21,7 @@ from urllib.parse import urlsplit
 from binventory.errors import BinventoryError, InputError, MissingError, OutsideError, UsageError
 
 if TYPE_CHECKING:
-    import asyncio
-
+    from obstore import GetOptions, GetResult
     from obstore.store import S3Store
 
 _SIGNED_BY = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -80,13 +80,13 @@ def write(address: str, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a transfer may take: silence and start in seconds, then a slowest rate in bytes a second."""
+    """How long a transfer may take: seconds of silence, and as many more as it needs at the slowest bytes a second."""
 
     seconds: float = _PATIENCE.total_seconds()
     slowest: float = 4096.0
 
     def within(self, size: int) -> float:
-        """The seconds that ``size`` bytes may take."""
+        """The seconds that a body of ``size`` bytes may take."""
         return self.seconds + size / self.slowest
 
 
@@ -121,45 +121,43 @@ class Bucket:
                     if "/" not in name:
                         yield name, meta["size"]
 
-    async def get(self, key: str, unless: str | None = None, checked: bool = True) -> bytes | None:
+    def get(self, key: str, unless: str | None = None, checked: bool = True) -> bytes | None:
         """The bytes of an object, asked for once. ``unless``: None is given where it still has this md5.
 
         Length, and ETag where that is an md5 and ``checked`` is set, are those that S3 states. Raises MissingError,
         InputError where S3 refuses, UsageError where there is no such bucket, and OutsideError for whatever may go
         better next time: no answer, a broken or damaged body, one too slow for the patience.
         """
-        import asyncio
-
+        import obstore
         from obstore.exceptions import NotModifiedError
 
         place = self.place(key)
+        wish: GetOptions = {"if_none_match": f'"{unless}"'} if unless else {}
         try:
-            async with asyncio.timeout(self.patience.seconds) as limit:
-                with _told(place, "read"), self._bucket_told():
-                    return await self._ask(key, unless, checked, limit)
+            with _told(place, "read"), self._bucket_told():
+                answer = obstore.get(self.store, self.prefix + key, options=wish)
+                data = self._body(place, answer)
         except NotModifiedError:
             return None
-        except TimeoutError:
-            why = f"nothing, or too little, came in {self.patience.seconds:g} s"
-            raise OutsideError(f"{place} cannot be read", why, "check the network, and run it again") from None
-
-    async def _ask(self, key: str, unless: str | None, checked: bool, limit: asyncio.Timeout) -> bytes:
-        import asyncio
-
-        import obstore
-
-        answer = await obstore.get_async(
-            self.store, self.prefix + key, options={"if_none_match": f'"{unless}"'} if unless else None
-        )
-        size, etag = answer.meta["size"], (answer.meta["e_tag"] or "").strip('"')
-        limit.reschedule(asyncio.get_running_loop().time() + self.patience.within(size))
-        data = bytes(await answer.bytes_async())
-        if len(data) != size:
-            raise _damaged(self.place(key), f"{len(data):,} of its {size:,} bytes came")
         # An ETag of many parts is no md5, and looks unlike one.
+        etag = (answer.meta["e_tag"] or "").strip('"')
         is_md5 = checked and re.fullmatch(r"[0-9a-f]{32}", etag)
         if is_md5 and hashlib.md5(data, usedforsecurity=False).hexdigest() != etag:
-            raise _damaged(self.place(key), "its bytes are not those of its checksum")
+            raise OutsideError(f"{place} came damaged", "its bytes are not those of its checksum", "run it again")
+        return data
+
+    def _body(self, place: str, answer: GetResult) -> bytes:
+        size = answer.meta["size"]
+        until = time.monotonic() + self.patience.within(size)
+        chunks = []
+        for chunk in answer.stream(min_chunk_size=1):  # as it comes, so that a trickle is noticed
+            chunks.append(chunk)
+            if time.monotonic() > until:
+                why = f"it came slower than {self.patience.slowest / 1000:g} kB/s"
+                raise OutsideError(f"{place} cannot be read", why, "check the network, and run it again")
+        data = b"".join(chunks)
+        if len(data) != size:
+            raise OutsideError(f"{place} came damaged", f"{len(data):,} of its {size:,} bytes came", "run it again")
         return data
 
     @contextmanager
@@ -170,10 +168,6 @@ class Bucket:
             if "NoSuchBucket" not in str(error):
                 raise
             raise UsageError(f"{self.address} does not exist", "S3 has no such bucket", "s3://BUCKET") from None
-
-
-def _damaged(place: str, why: str) -> OutsideError:
-    return OutsideError(f"{place} came damaged", why, "run it again")
 
 
 def opened(address: str, endpoint: str | None = None, patience: Patience = PATIENCE) -> Bucket:

@@ -83,13 +83,13 @@ def fetch(
         if note := fetching.refuse_without_room(missing, out):
             terminal.say(f"note: {note}")
         todo = wanted if verify else missing
-        arrivals = fetching.fetch(bucket, todo, out, jobs, verify, checksums)
-        for one in terminal.tracked(arrivals, "fetching", len(todo)):
-            if one.error is not None:
-                errors.append(one.error)
-                _tell(one, len(errors), as_json)
-            elif one.bytes is not None:
-                came.append(one.bytes)
+        with fetching.started(bucket, todo, out, jobs, verify, checksums) as arrivals:
+            for one in terminal.tracked(arrivals, "fetching", len(todo)):
+                if one.error is not None:
+                    errors.append(one.error)
+                    _tell(one, len(errors), as_json)
+                elif one.bytes is not None:
+                    came.append(one.bytes)
     summary = {
         "fetched": len(came),
         "there": len(wanted) - len(came) - len(errors),

@@ -7,7 +7,6 @@ counts as not there, and any other doubt is ended by fetching with ``verify``.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import hashlib
@@ -18,8 +17,8 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
+from threading import Event, get_native_id
 
 from binventory.errors import BinventoryError, InputError, MissingError, OutsideError
 from binventory.flow import Track, at_once, untracked
@@ -170,7 +169,8 @@ def refuse_without_room(objects: Sequence[Wanted], out: Path) -> str | None:
     return f"{out} may have too little room: {why}, by what photos and records usually measure"
 
 
-def fetch(
+@contextmanager
+def started(
     bucket: Bucket,
     objects: Sequence[Wanted],
     out: Path,
@@ -178,48 +178,54 @@ def fetch(
     verify: bool = False,
     checked: bool = True,
     persistence: Persistence = PERSISTENCE,
-) -> Iterator[Arrival]:
+) -> Iterator[Iterator[Arrival]]:
     """Fetch objects into a folder held by ``folder``, ``jobs`` at once, and say of each what became of it, as it comes.
 
     ``verify``: a file that is there is fetched again where the bucket's differs. ``checked`` as in ``Bucket.get``.
+    However the block ends, nothing is half-written.
 
-    Raises OutsideError, with nothing half-written, where the disk refuses or S3 no longer answers; UsageError where
+    Reading the arrivals raises OutsideError where the disk refuses or S3 no longer answers, and UsageError where
     there is no such bucket.
     """
-    numbers = count(1)
     failed_in_a_row = 0
 
-    async def one(wish: Wanted) -> Arrival:
-        nonlocal failed_in_a_row
-        path = out / wish.key
-        known = _md5(path) if verify else None
-        for tried in count(1):
-            try:
-                data = await bucket.get(wish.key, known, checked)
+    def one(wish: Wanted, ended: Event) -> Arrival:
+        nonlocal failed_in_a_row  # by several threads at once: it may be out by a few
+        arrival = _arrival(bucket, wish, out / wish.key, verify, checked, persistence, ended)
+        failed_in_a_row = failed_in_a_row + 1 if isinstance(arrival.error, OutsideError) else 0
+        if failed_in_a_row >= persistence.in_a_row and arrival.error:
+            why = f"{failed_in_a_row} objects in a row failed, the last as: {arrival.error.why}"
+            raise OutsideError(f"{bucket.address} cannot be read", why, arrival.error.next)
+        return arrival
+
+    with at_once(one, objects, min(jobs, len(objects))) as arrivals:
+        yield arrivals
+
+
+def _arrival(
+    bucket: Bucket, wish: Wanted, path: Path, verify: bool, checked: bool, persistence: Persistence, ended: Event
+) -> Arrival:
+    """One object, asked for until it comes, is refused, or all tries are used up."""
+    place, known = bucket.place(wish.key), _md5(path) if verify else None
+    for tried in range(1, persistence.tries + 1):
+        try:
+            data = bucket.get(wish.key, known, checked)
+        except InputError as error:
+            return Arrival(wish.id, place, error=error)
+        except OutsideError as error:
+            failure = OutsideError(error.what, f"{error.why}, the last of {tried} tries", error.next)
+            if tried == persistence.tries or ended.wait(persistence.wait(tried, random.random())):
                 break
-            except InputError as error:
-                failed_in_a_row = 0
-                return Arrival(wish.id, bucket.place(wish.key), error=error)
-            except OutsideError as error:
-                if tried < persistence.tries:
-                    await asyncio.sleep(persistence.wait(tried, random.random()))
-                    continue
-                failed_in_a_row += 1
-                if failed_in_a_row >= persistence.in_a_row:
-                    raise _given_up(bucket, failed_in_a_row, error) from None
-                why = f"{error.why}, the last of {tried} tries"
-                return Arrival(wish.id, bucket.place(wish.key), error=OutsideError(error.what, why, error.next))
-        failed_in_a_row = 0
-        if data is not None:
-            _land(data, path, next(numbers))
-        return Arrival(wish.id, bucket.place(wish.key), None if data is None else len(data))
-
-    return at_once(one, objects, max(1, min(jobs, len(objects))))
+        else:
+            if data is not None and not ended.is_set():
+                _land(data, path)
+            return Arrival(wish.id, place, None if data is None else len(data))
+    return Arrival(wish.id, place, error=failure)
 
 
-def _land(data: bytes, path: Path, number: int) -> None:
+def _land(data: bytes, path: Path) -> None:
     """Write a file under a hidden name and rename it. Raises OutsideError, the hidden one removed."""
-    hidden = path.parent / f".{number}.part"
+    hidden = path.parent / f".{get_native_id()}.part"
     with _disk_told(path):
         try:
             hidden.write_bytes(data)
@@ -258,12 +264,6 @@ def _fit(id: str) -> bool:
 def _readable(id: str) -> bool:
     """Whether an id can be a file's name everywhere: one that leads nowhere else, and is neither hidden nor odd."""
     return bool(re.fullmatch(r"[^./\\][^/\\]{0,199}", id)) and id.isprintable() and len(id.encode()) <= 240
-
-
-def _given_up(bucket: Bucket, number: int, error: OutsideError) -> OutsideError:
-    return OutsideError(
-        f"{bucket.address} cannot be read", f"{number} objects in a row failed, the last as: {error.why}", error.next
-    )
 
 
 @contextmanager
