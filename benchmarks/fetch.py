@@ -26,8 +26,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from binventory import objects
+from binventory.cli.fetching import JOBS
 from binventory.data import drawn
-from binventory.data.fetch import JOBS, KINDS
+from binventory.data.fetch import KINDS
 from binventory.flow import ahead
 from s3server import serving
 

@@ -99,6 +99,7 @@ class Bucket:
 
     address: str
     store: S3Store
+    lister: S3Store
     prefix: str
     patience: Patience
 
@@ -115,7 +116,7 @@ class Bucket:
 
         whole = f"{self.prefix}{folder}/"
         with _told(self.place(folder), "listed"):
-            for chunk in obstore.list(self.store, whole):
+            for chunk in obstore.list(self.lister, whole):
                 for meta in chunk:
                     name = meta["path"].removeprefix(whole)
                     if "/" not in name:
@@ -173,16 +174,16 @@ class Bucket:
 def opened(address: str, endpoint: str | None = None, patience: Patience = PATIENCE) -> Bucket:
     """A bucket or prefix opened for many transfers. ``endpoint`` goes before the environment's.
 
-    Nothing is asked of S3 yet, and nothing is tried again: that is for whoever asks. Raises InputError for an address
-    that names no bucket, UsageError for an endpoint that is no address.
+    Nothing is asked of S3 yet. Listing tries again by itself, getting does not: that is for whoever asks. Raises
+    InputError for an address that names no bucket, UsageError for an endpoint that is no address.
     """
     bucket, key = _parts(address)
     prefix = f"{key.strip('/')}/" if key.strip("/") else ""
     if endpoint is not None:
         _refuse_endpoint(endpoint, "--endpoint-url")
-    silence = timedelta(seconds=patience.seconds)
-    return Bucket(f"s3://{bucket}/{prefix}".rstrip("/"), _connected(bucket, _environment(endpoint), silence, 0),
-                  prefix, patience)  # fmt: skip
+    named = _environment(endpoint)
+    store = _connected(bucket, named, timedelta(seconds=patience.seconds), 0)
+    return Bucket(f"s3://{bucket}/{prefix}".rstrip("/"), store, _connected(bucket, named, _PATIENCE), prefix, patience)
 
 
 def _parts(address: str) -> tuple[str, str]:

@@ -60,6 +60,11 @@ def test_records_come_first_a_list_is_made_of_them_and_its_photos_follow(
     done = binventory("select", "--work", "work", "--counts", "1-3", "--size", "6", "--balanced", "--out", "list.json",
                       "--json", cwd=tmp_path)  # fmt: skip
     assert rows(done) == [{"list": "list.json", "counts": {"1": 2, "2": 2, "3": 2}}]
+    none = binventory("select", "--work", "work", "--counts", "99", "--out", "none.json", cwd=tmp_path)
+    assert (none.returncode, (tmp_path / "none.json").exists()) == (3, False)
+    assert "There are no ids of counts 99" in none.stderr
+    few = binventory("select", "--work", "work", "--size", "9999", "--balanced", "--out", "few.json", cwd=tmp_path)
+    assert "ids instead of 9,999: there are no more of some counts" in few.stderr
     chosen = [Path(one).stem for ids in json.loads((tmp_path / "list.json").read_text()).values() for one in ids]
     known = sorted(id for id in chosen if id <= "00040")
     (tmp_path / "ids.txt").write_text("\n".join(known))

@@ -100,6 +100,11 @@ def test_what_the_bucket_lists_is_fetched_and_nothing_beside_it(site: Site, faul
         fetch.listed(s3.opened("s3://public/none", faulty.endpoint), [KINDS["metadata"]])
 
 
+def test_a_listing_survives_what_passes(site: Site, faulty: Proxy) -> None:
+    faulty.fail("/public", "503", "reset", "500")
+    assert len(fetch.listed(s3.opened(PLACE, faulty.endpoint), BOTH)) == len(site.objects)
+
+
 def test_ids_that_differ_in_their_zeros_are_two_bins(site: Site, faulty: Proxy, tmp_path: Path) -> None:
     fetched(faulty, tmp_path, fetch.wanted(["1044", "01044", "1044"], [KINDS["photos"]]))
     assert held(tmp_path) == {f"bin-images/{id}.jpg": site.objects[f"bin-images/{id}.jpg"] for id in ("1044", "01044")}

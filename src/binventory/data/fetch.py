@@ -24,8 +24,6 @@ from binventory.errors import BinventoryError, InputError, MissingError, Outside
 from binventory.flow import Track, at_once, untracked
 from binventory.s3 import Bucket
 
-JOBS = 48
-"""Objects in flight. Far buckets answer in some 50 ms, so that this many fetch about a thousand a second."""
 _BLOCK = 4096
 _HIDDEN = re.compile(r"\.\d+\.part")
 
@@ -174,7 +172,7 @@ def started(
     bucket: Bucket,
     objects: Sequence[Wanted],
     out: Path,
-    jobs: int = JOBS,
+    jobs: int,
     verify: bool = False,
     checked: bool = True,
     persistence: Persistence = PERSISTENCE,
