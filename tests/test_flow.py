@@ -1,4 +1,4 @@
-"""Items through threads: in order, never far ahead, and nothing left running."""
+"""Items through threads: in order, never far ahead, and nothing left running; or many at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binventory.flow import ahead, chunks, untracked
+from binventory.flow import ahead, at_once, chunks, untracked
 
 
 @pytest.mark.timeout(30)
@@ -112,3 +112,51 @@ def test_a_chunk_comes_as_soon_as_it_is_full() -> None:
 
 def test_without_a_track_items_pass_unchanged() -> None:
     assert list(untracked(range(3), "counting", 3)) == [0, 1, 2]
+
+
+def test_many_at_once_gives_everything_as_it_comes() -> None:
+    last_is_done = threading.Event()
+
+    def work(item: int, ended: threading.Event) -> int:
+        if item == 0:
+            assert last_is_done.wait(20)
+        if item == 99:
+            last_is_done.set()
+        return 2 * item
+
+    with at_once(work, range(100), 7) as results:
+        came = list(results)
+    assert sorted(came) == list(range(0, 200, 2))
+    assert came[-1] == 0
+    with at_once(work, [], 7) as results:
+        assert list(results) == []
+
+
+def test_an_error_among_many_ends_all() -> None:
+    begun = []
+
+    def failing(item: int, ended: threading.Event) -> int:
+        begun.append(item)
+        if item == 5:
+            raise ZeroDivisionError
+        assert item < 5 or ended.wait(20)
+        return item
+
+    with at_once(failing, range(1000), 8) as results, pytest.raises(ZeroDivisionError):
+        assert {next(results) for _ in range(6)}
+    assert len(begun) < 1000
+    assert threading.active_count() == 1
+
+
+@pytest.mark.timeout(30)
+def test_a_reader_that_stops_waits_for_none_that_cannot_end() -> None:
+    silent = threading.Event()
+
+    def stuck(item: int, ended: threading.Event) -> int:
+        if item:
+            silent.wait()
+        return item
+
+    with at_once(stuck, range(1000), 8) as results:
+        assert next(results) == 0
+    silent.set()

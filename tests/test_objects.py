@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binventory import objects
+from binventory import objects, s3
 from binventory.errors import InputError, OutsideError, UsageError
-from conftest import S3Server, free_ports
+from s3server import S3Server, free_ports
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -304,7 +304,7 @@ def test_a_folder_without_the_right_to_write_is_said(strangers_folder: Path) -> 
 
 WRITER = """
 import sys
-from binventory import objects
+from binventory import objects, s3
 print("begun", flush=True)
 round = 0
 while True:
@@ -480,7 +480,7 @@ def test_a_closed_port_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.timeout(30)
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(s3, "_PATIENCE", timedelta(seconds=1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(OutsideError, match=r"s3://bucket/1\.jpg cannot be read"):

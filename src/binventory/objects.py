@@ -1,8 +1,6 @@
 """List, read and write-then-rename, for paths and ``s3://`` alike. An address is a path or ``s3://bucket/key``.
 
-Paths go through the standard library, S3 through obstore (Apache's object_store). Requests to S3 are signed when
-the environment names credentials (``AWS_ACCESS_KEY_ID``, a web identity, a container's), and unsigned otherwise, as
-public buckets want. ``AWS_ENDPOINT_URL`` and ``AWS_REGION`` are honoured.
+Paths go through the standard library, S3 through the room ``s3``.
 """
 
 from __future__ import annotations
@@ -10,33 +8,18 @@ from __future__ import annotations
 import errno
 import glob
 import os
-import re
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from binventory.errors import BinventoryError, InputError, MissingError, OutsideError, UsageError
-
-if TYPE_CHECKING:
-    from obstore.store import S3Store
+from binventory import s3
+from binventory.errors import BinventoryError, InputError, MissingError, OutsideError
+from binventory.s3 import is_remote as is_remote
 
 STDIN = "-"
-_SIGNED_BY = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-              "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
-_PATIENCE = timedelta(seconds=20)
-"""How long S3 may be silent, and how long a request is tried again."""
-
-
-def is_remote(address: str) -> bool:
-    """Whether the address lies on S3."""
-    return address.startswith("s3://")
 
 
 def find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
@@ -74,7 +57,7 @@ def read(address: str, most: int) -> bytes:
         _refuse_longer("standard input", len(data), most)
         return data
     if is_remote(address):
-        return _read_remote(address, most)
+        return s3.read(address, lambda length: _refuse_longer(address, length, most))
     try:
         # Opening a pipe that nobody writes to would wait for ever without O_NONBLOCK.
         handle = os.open(address, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -107,10 +90,7 @@ def write(address: str, data: bytes) -> None:
     Raises OutsideError where the disk or S3 fails, InputError where S3 refuses or has no such bucket.
     """
     if is_remote(address):
-        import obstore
-
-        with _told(address, "written"):
-            obstore.put(*_object(address), data)
+        s3.write(address, data)
         return
     with replacing(Path(address)) as temporary:
         temporary.write_bytes(data)
@@ -154,7 +134,7 @@ def _exchange(new: Path, path: Path, old: Path) -> None:
 
 def _find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
     if is_remote(address):
-        yield from _find_remote(address, suffixes)
+        yield from s3.find(address, suffixes)
     elif os.path.isdir(address):
         for folder, folders, names in os.walk(address, onerror=_unlisted):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -169,114 +149,6 @@ def _find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
                 yield match
     else:
         yield address
-
-
-def _find_remote(address: str, suffixes: frozenset[str]) -> Iterator[str]:
-    import obstore
-
-    bucket, prefix = _parts(address)
-    if os.path.splitext(prefix)[1].lower() in suffixes:
-        yield address
-        return
-    prefix = prefix.rstrip("/")
-    with _told(address, "read"):
-        # object_store lists whole path segments below a prefix, in no promised order
-        paths = [meta["path"] for chunk in obstore.list(_store(bucket), prefix or None) for meta in chunk]
-    for path in sorted(paths):
-        hidden = "/." in "/" + path[len(prefix) :].lstrip("/")
-        if not hidden and os.path.splitext(path)[1].lower() in suffixes:
-            yield f"s3://{bucket}/{path}"
-
-
-def _read_remote(address: str, most: int) -> bytes:
-    import obstore
-
-    with _told(address, "read"):
-        answer = obstore.get(*_object(address))
-        _refuse_longer(address, answer.meta["size"], most)
-        return bytes(answer.bytes())
-
-
-def _parts(address: str) -> tuple[str, str]:
-    """Bucket and key of an S3 address."""
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]+", bucket):
-        raise InputError(f"{address} names no bucket", "addresses read s3://bucket/key", "s3://BUCKET/PREFIX")
-    return bucket, key
-
-
-def _object(address: str) -> tuple[S3Store, str]:
-    bucket, key = _parts(address)
-    if not key.strip("/"):
-        raise InputError(f"{address} names no object", "it is a whole bucket", f"s3://{bucket}/KEY")
-    return _store(bucket), key
-
-
-def _store(bucket: str) -> S3Store:
-    return _connected(bucket, frozenset(one for one in os.environ.items() if one[0].startswith("AWS_")))
-
-
-@lru_cache(maxsize=8)  # a connection is dear to open, and serves all threads
-def _connected(bucket: str, environment: frozenset[tuple[str, str]]) -> S3Store:
-    """The store of one bucket as the environment's AWS_ variables have it; obstore reads credentials by itself."""
-    from obstore.store import S3Store
-
-    given = dict(environment)
-    endpoint = given.get("AWS_ENDPOINT_URL_S3") or given.get("AWS_ENDPOINT_URL")
-    _refuse_endpoint(endpoint)
-    signed = any(given.get(name) for name in _SIGNED_BY)
-    return S3Store(
-        bucket,
-        region=given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "us-east-1",
-        skip_signature=not signed,
-        # The default bounds a whole download to half a minute, which a large file on a slow line needs longer than.
-        client_options={
-            "allow_http": bool(endpoint and endpoint.startswith("http://")),
-            "timeout": timedelta(hours=1),
-            "read_timeout": _PATIENCE,
-        },
-        retry_config={"retry_timeout": _PATIENCE},
-        config={"endpoint": endpoint.rstrip("/")} if endpoint else {},
-    )
-
-
-def _refuse_endpoint(endpoint: str | None) -> None:
-    with suppress(ValueError):
-        if not endpoint or (urlsplit(endpoint).scheme in ("http", "https") and urlsplit(endpoint).hostname):
-            return
-    raise UsageError("AWS_ENDPOINT_URL is no address", f"it reads {endpoint!r}", "AWS_ENDPOINT_URL=https://HOST")
-
-
-@contextmanager
-def _told(address: str, done: str) -> Iterator[None]:
-    """S3's many errors as one sentence each; ``done`` says what was to be done with the address."""
-    from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
-
-    try:
-        yield
-    except BinventoryError:
-        raise
-    except (BaseError, OSError) as error:
-        # Listing gives every refusal as a general error that names the status.
-        status = re.search(r"status code: (\d+)", str(error))
-        code = status[1] if status else ""
-        if isinstance(error, (FileNotFoundError, NotFoundError)) or code == "404":
-            raise MissingError(
-                f"{address} does not exist", "S3 has no such bucket or object", "check bucket and key"
-            ) from None
-        if isinstance(error, (PermissionError, PermissionDeniedError, UnauthenticatedError)) or code in ("401", "403"):
-            raise InputError(
-                f"{address} may not be {done}",
-                "S3 refused it",
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check the bucket's policy",
-            ) from None
-        raise OutsideError(
-            f"{address} cannot be {done}",
-            _short(error),
-            "check the network, AWS_REGION and AWS_ENDPOINT_URL, and run it again",
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{address} is no address of an object", _short(error), "s3://BUCKET/KEY") from None
 
 
 def _unreadable(address: str, error: OSError) -> BinventoryError:
@@ -303,15 +175,6 @@ def _kind(mode: int) -> str:
 def _unlisted(error: OSError) -> None:
     # os.walk would leave the folder out, and its photos with it, without a word.
     raise InputError(f"{error.filename} cannot be listed", error.strerror or str(error), "check its rights")
-
-
-def _short(error: Exception) -> str:
-    """obstore's first line without the request, and the operating system's word, which it gives far below."""
-    said, _, details = str(error).partition("\n\n")
-    text = " ".join((said.partition(" - ")[2] or said).split())
-    system = re.search(r'message: "([^"]+)"', details)
-    text = (text[:160] + "…" if len(text) > 160 else text).rstrip(".") or type(error).__name__
-    return f"{text} ({system[1]})" if system else text
 
 
 def _sync(path: Path) -> None:

@@ -31,18 +31,42 @@ def tracked(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
         return
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            Task,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.text import Text
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             yield from progress.track(items, total=total, description=what)
         return
-    told = time.monotonic() + _QUIET_SECONDS
+    begun = time.monotonic()
+    told = begun + _QUIET_SECONDS
     for number, item in enumerate(items):
-        if time.monotonic() > told:
-            say(f"{what}: {number:,}{f' of {total:,}' if total else ''}")
-            told = time.monotonic() + _LINE_SECONDS
+        now = time.monotonic()
+        if now > told:
+            say(f"{what}: {number:,}{_ahead(number, total, now - begun)}")
+            told = now + _LINE_SECONDS
         yield item
+
+
+def _ahead(number: int, total: int | None, seconds: float) -> str:
+    """How many there are, how fast it goes, and how long it will take."""
+    rate = number / seconds
+    if not total or not number:
+        return f" of {total:,}" if total else ""
+    left = int((total - number) / rate)
+    return f" of {total:,}, {rate:,.0f}/s, {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
 
 
 def print_json(row: Mapping[str, object]) -> None:
