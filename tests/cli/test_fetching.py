@@ -56,7 +56,7 @@ def test_records_come_first_a_list_is_made_of_them_and_its_photos_follow(
     (told,) = rows(done)
     assert (told["fetched"], told["there"], told["failed"]) == (40, 0, 0)
     assert told["bytes"] == sum(len((bins / name).read_bytes()) for name in there(tmp_path / "far"))
-    binventory("catalogue", "--data", bins, "--work", tmp_path / "work")
+    binventory("catalogue", "--data", "far", "--work", "work", cwd=tmp_path)
     done = binventory("select", "--work", "work", "--counts", "1-3", "--size", "6", "--balanced", "--out", "list.json",
                       "--json", cwd=tmp_path)  # fmt: skip
     assert rows(done) == [{"list": "list.json", "counts": {"1": 2, "2": 2, "3": 2}}]
@@ -65,14 +65,15 @@ def test_records_come_first_a_list_is_made_of_them_and_its_photos_follow(
     assert "There are no ids of counts 99" in none.stderr
     few = binventory("select", "--work", "work", "--size", "9999", "--balanced", "--out", "few.json", cwd=tmp_path)
     assert "ids instead of 9,999: there are no more of some counts" in few.stderr
-    chosen = [Path(one).stem for ids in json.loads((tmp_path / "list.json").read_text()).values() for one in ids]
-    known = sorted(id for id in chosen if id <= "00040")
-    (tmp_path / "ids.txt").write_text("\n".join(known))
-    done = binventory("fetch", "--list", "ids.txt", *source, "--out", "far", "--json", cwd=tmp_path)
+    chosen = {Path(one).stem for ids in json.loads((tmp_path / "list.json").read_text()).values() for one in ids}
+    done = binventory("fetch", "--list", "list.json", *source, "--out", "far", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {one for one in there(tmp_path / "far") if one.endswith(".jpg")} == {f"bin-images/{id}.jpg" for id in known}
+    assert {one for one in there(tmp_path / "far") if one.endswith(".jpg")} == {f"bin-images/{id}.jpg" for id in chosen}
     (told,) = rows(done)
-    assert (told["fetched"], told["there"]) == (len(known), len(known))
+    assert (told["fetched"], told["there"]) == (6, 6)
+    more = binventory("fetch", "--where", "count = 4", "--work", "work", *source, "--out", "four", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert any(one.endswith(".jpg") for one in there(tmp_path / "four"))
 
 
 @pytest.mark.parametrize(
