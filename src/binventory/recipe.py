@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import tomli_w
@@ -44,6 +44,31 @@ class LinkRecipe:
     """
 
     registration: Share = 0.2
+
+
+CleanRule = Literal[
+    "unreadable", "no label", "quantities do not add up", "near-uniform", "too blurred", "duplicate", "label unlikely"
+]
+"""Why a photo may be left out of what is learnt from."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanRecipe:
+    """Which photos are left out of what is learnt from.
+
+    ``rules``: those that apply; none puts everything back. ``contrast``: below it a photo is near-uniform (standard
+    deviation of grey, 0..1); the plainest empty bin of ABID has 0.033. ``sharpness``: below it a photo is too blurred
+    (standard deviation of the Laplacian, in grey of 0..255, at 320 px); of ABID's bins 0.3 % have less than the
+    default, and what lies in them cannot be told apart. ``unlikely``: a label is unlikely where its photo gives it no
+    more than this share of the probability that photos with that label give it on average. ``folds``: in how many
+    parts, by run, the train side is cut to judge its labels.
+    """
+
+    rules: tuple[CleanRule, ...] = get_args(CleanRule)
+    contrast: Share = 0.02
+    sharpness: NotNegative = 2.4
+    unlikely: Share = 0.1
+    folds: Annotated[int, Meta(ge=2, le=100)] = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +167,7 @@ class Recipe:
     prior: Literal["training", "reference", "even"] = "training"
     split: SplitRecipe = field(default_factory=SplitRecipe)
     link: LinkRecipe = field(default_factory=LinkRecipe)
+    clean: CleanRecipe = field(default_factory=CleanRecipe)
     quick: QuickRecipe = field(default_factory=QuickRecipe)
     full: FullRecipe = field(default_factory=FullRecipe)
 

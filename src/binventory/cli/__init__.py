@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from binventory import __version__
-from binventory.cli import counting, data, learning, terminal
+from binventory.cli import cleaning, counting, data, learning, terminal
 from binventory.errors import BinventoryError
 
 app = typer.Typer(
@@ -36,7 +36,9 @@ def start(
         raise typer.Exit
 
 
-for verb in (counting.count, learning.train, learning.evaluate, data.catalogue, data.split, data.sql, data.draw):
+verbs = (counting.count, learning.train, learning.evaluate, data.catalogue, data.split, cleaning.clean, data.sql,
+         data.draw)  # fmt: skip
+for verb in verbs:
     app.command()(verb)
 
 
