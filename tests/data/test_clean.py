@@ -147,13 +147,13 @@ def planted(n: int, wrong: int, seed: int, sureness: float = 8.0) -> tuple[Any, 
 
 
 def doubts(probs: Any, labels: Any, recipe: CleanRecipe = ALL) -> list[Rejection]:
-    return clean.doubted(list(map(str, range(len(labels)))), probs, labels, clean.confidence(probs, labels), recipe)
+    return clean.doubted(list(map(str, range(len(labels)))), probs, labels, clean.usual(probs, labels), recipe)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_most_planted_label_errors_are_found_and_few_others(seed: int) -> None:
     probs, labels, bad = planted(2000, 100, seed)
-    found = {one.id for one in doubts(probs, labels)}
+    found = {one.id for one in doubts(probs, labels, CleanRecipe(unlikely=0.05))}
     assert len(found & bad) > 0.7 * len(bad)
     assert len(found - bad) < 0.4 * len(bad)
 
@@ -163,13 +163,23 @@ def test_a_model_that_knows_nothing_doubts_nothing() -> None:
     assert doubts(np.full((500, LEVELS), 1 / LEVELS), rng.integers(0, LEVELS, 500).astype(np.intp)) == []
 
 
-def test_what_the_model_believes_is_never_doubted() -> None:
+def test_what_the_distribution_reaches_is_never_doubted() -> None:
     probs, labels, _ = planted(500, 50, 1)
-    for one in doubts(probs, labels, CleanRecipe(unlikely=0.3)):
-        row = int(one.id)
-        assert probs[row, labels[row]] <= 0.3 * clean.confidence(probs, labels)[labels[row]]
-        assert probs[row].argmax() != labels[row]
-    assert doubts(probs, labels, CleanRecipe(unlikely=0.0)) == []
+    reach, usual = clean.reaches(probs, labels), clean.usual(probs, labels).reach
+    for share in (0.0, 0.05, 0.3):
+        for one in doubts(probs, labels, CleanRecipe(unlikely=share)):
+            row = int(one.id)
+            assert reach[row] <= share * usual[labels[row]]
+            assert probs[row].argmax() != labels[row]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_distribution_reaches_a_count_by_the_nearer_side(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probs = rng.dirichlet(np.full(LEVELS, 0.3), 8)
+    labels = rng.integers(0, LEVELS, 8).astype(np.intp)
+    for row, level, reach in zip(probs, labels, clean.reaches(probs, labels), strict=True):
+        assert reach == pytest.approx(min(row[: level + 1].sum(), row[level:].sum()), abs=1e-12)
 
 
 def test_a_count_that_no_label_names_is_never_suggested() -> None:

@@ -15,7 +15,7 @@ from binventory.learning.cleaning import Material, Part
 from binventory.recipe import CleanRecipe, QuickRecipe, Recipe
 from binventory.records import level
 
-RECIPE = Recipe(quick=QuickRecipe(ridge=(1e-3,), rounds=60), clean=CleanRecipe(unlikely=0.1))
+RECIPE = Recipe(quick=QuickRecipe(ridge=(1e-3,), rounds=60), clean=CleanRecipe(unlikely=0.3))
 N, WIDTH, KINDS = 600, 24, 6
 
 

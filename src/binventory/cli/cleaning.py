@@ -62,10 +62,12 @@ def clean(
             terminal.print_json({"rule": rule, "photos": photos, "without_photo": without, "gain": gain})
     else:
         columns = ("rule", *_SIDES, "elsewhere", "no photo", "exact, on validate", "log loss", "leaving them out")
+        learnt = {row.id for row in found.side("train")}
         cells = [
-            (rule, *(photos.get(side, 0) for side in (*_SIDES, "")), without, *_gained(gains.get(rule), photos))
+            (rule, *(photos.get(side, 0) for side in (*_SIDES, "")), without,
+             *_gained(gains.get(rule), learnt.isdisjoint(rejected[rule])))
             for rule, photos, without in rows
-        ]
+        ]  # fmt: skip
         terminal.print_table(columns, cells)
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
 
@@ -80,9 +82,10 @@ def _tallied(found: Catalogue, rejected: Mapping[str, Collection[str]]) -> Itera
         yield rule, dict(photos), sum(id in without for id in ids)
 
 
-def _gained(gain: Gain | None, photos: Mapping[str, int]) -> tuple[str, str, str]:
+def _gained(gain: Gain | None, untouched: bool) -> tuple[str, str, str]:
+    """The last three cells. ``untouched``: whether none of the photos would be learnt from anyway."""
     if gain is None:
-        return "", "", "cannot be measured" if photos.get("train") else "changes nothing"
+        return "", "", "changes nothing" if untouched else "cannot be measured"
     low, high = gain.accuracy_ci
     better, worse = gain.log_loss_ci
     return (

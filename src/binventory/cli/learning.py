@@ -66,11 +66,7 @@ def train(
         rows = [
             ("bundle", out),
             ("learnt from", " + ".join(f"{n['labelled']:,} {side}" for side, n in made.manifest.learnt_from.items())),
-            *(
-                [("left out, as cleaned", ", ".join(f"{n:,} {rule}" for rule, n in left_out.items()))]
-                if left_out
-                else []
-            ),
+            *((f"left out: {rule}", f"{n:,}") for rule, n in left_out.items()),
             ("exact, on validate", f"{scored['accuracy']:.1%} ({low:.1%} to {high:.1%})"),
             ("commonest count", f"{scored['majority_accuracy']:.1%}"),
             ("within one", f"{scored['within_one']:.1%}"),

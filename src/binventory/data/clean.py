@@ -123,38 +123,57 @@ Probs = NDArray[np.float64]
 Levels = NDArray[np.intp]
 
 
-def confidence(probs: Probs, levels: Levels) -> Probs:
-    """How sure a model is of each count, [22]: the mean probability that it gives to a count where the label says it.
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What a model gives, on average, to a count where the label says it: ``probability`` [22], and ``reach`` [22], as
+    in ``reaches``. Infinite and zero for a count that no label names: it is never suggested."""
 
-    ``probs`` [N, 22] must be out of sample: from a model that has not learnt from the photo. A count that no label
-    names is never suggested, and has an infinite threshold.
-    """
-    own = np.bincount(levels, probs[np.arange(len(levels)), levels], minlength=LEVELS)
+    probability: Probs
+    reach: Probs
+
+
+def usual(probs: Probs, levels: Levels) -> Usual:
+    """The averages by label of out-of-sample distributions [N, 22], from a model that has learnt from none of the
+    photos, and their labels [N]."""
     tally = np.bincount(levels, minlength=LEVELS)
-    return np.where(tally > 0, own / np.maximum(tally, 1), np.inf)
+
+    def mean(values: Probs, without: float) -> Probs:
+        total = np.bincount(levels, values, minlength=LEVELS)
+        return np.where(tally > 0, total / np.maximum(tally, 1), without)
+
+    return Usual(mean(probs[np.arange(len(levels)), levels], np.inf), mean(reaches(probs, levels), 0.0))
+
+
+def reaches(probs: Probs, levels: Levels) -> Probs:
+    """How far the distributions [N, 22] reach out to the labels [N]: the probability of a count at least as low, or of
+    one at least as high, whichever is less."""
+    rows, below = np.arange(len(levels)), np.cumsum(probs, axis=1)
+    low = below[rows, levels]
+    return np.minimum(low, 1 - low + probs[rows, levels])
 
 
 def doubted(
-    ids: Sequence[str], probs: Probs, levels: Levels, thresholds: Probs, recipe: CleanRecipe
+    ids: Sequence[str], probs: Probs, levels: Levels, known: Usual, recipe: CleanRecipe
 ) -> list[Rejection]:  # fmt: skip
-    """The photos whose label is unlikely: off the diagonal of the confident joint, and hardly believed.
+    """The photos whose label is unlikely: off the diagonal of the confident joint, and far from what the photo shows.
 
-    Confident learning (Northcutt, Jiang and Chuang 2021): of the counts whose out-of-sample probability reaches their
-    threshold, the likeliest is what the photo seems to show. Where that is not its label, the label is in doubt.
-    Neighbouring counts look alike, and being unsure is no error: so the label must also have no more than the share
-    ``recipe.unlikely`` of its own threshold. A share, since a rare count never has a high probability.
+    Confident learning (Northcutt, Jiang and Chuang 2021): of the counts whose out-of-sample probability reaches what
+    is usual for them, the likeliest is what the photo seems to show. Where that is not its label, the label is in
+    doubt. Where a model is right for one photo in three, that alone doubts most labels; but counts have an order, and
+    neighbours look alike: so the distribution must hardly reach the label, too, with no more than the share
+    ``recipe.unlikely`` of what is usual for that label. A share, since no photo is sure of a rare count.
 
-    ``probs`` [N, 22], ``levels`` [N], ``thresholds`` [22] from ``confidence``.
+    ``probs`` [N, 22], ``levels`` [N], ``known`` from ``usual``.
     """
-    reached = np.where(probs >= thresholds, probs, -1.0)
-    shows = reached.argmax(axis=1)
     rows = np.arange(len(levels))
-    own = probs[rows, levels]
-    doubt = (reached[rows, shows] >= 0) & (shows != levels) & (own <= recipe.unlikely * thresholds[levels])
+    likely = np.where(probs >= known.probability, probs, -1.0)
+    shows = likely.argmax(axis=1)
+    beyond = reaches(probs, levels) <= recipe.unlikely * known.reach[levels]
+    doubt = (likely[rows, shows] >= 0) & (shows != levels) & beyond
     return [
         Rejection(
             ids[row], "label unlikely",
-            f"labelled {shown(int(levels[row]))}, which has {own[row]:.1%}; "
+            f"labelled {shown(int(levels[row]))}, which has {probs[row, levels[row]]:.1%}; "
             f"{shown(int(shows[row]))} has {probs[row, shows[row]]:.0%}",
         )
         for row in np.flatnonzero(doubt).tolist()

@@ -123,7 +123,7 @@ def unlikely(found: Material, recipe: Recipe, track: Track = untracked) -> list[
     """Photos of train and validate whose label their picture speaks against, by ``clean.doubted``.
 
     A photo of train is judged by a head that has not learnt from its run, one of validate by a head that has learnt
-    from all of train; photos that the trunk has learnt from are judged by none. Thresholds come of train alone.
+    from all of train; photos that the trunk has learnt from are judged by none. What is usual comes of train alone.
     Calibrate and test, which judge the finished bundle, are not looked into.
     """
     train, validate = (part.only(~part.seen) for part in (found.train, found.validate))
@@ -136,12 +136,12 @@ def unlikely(found: Material, recipe: Recipe, track: Track = untracked) -> list[
     if not judged.any():
         return []
     train, probs = train.only(judged), probs[judged]
-    thresholds = clean.confidence(probs, train.levels)
+    known = clean.usual(probs, train.levels)
     both = [(train, probs), (validate, np.exp(found.head.log_probs(validate.features)))]
     return [
         one
         for part, table in both
-        for one in clean.doubted([row.id for row in part.rows], table, part.levels, thresholds, recipe.clean)
+        for one in clean.doubted([row.id for row in part.rows], table, part.levels, known, recipe.clean)
     ]
 
 
