@@ -137,18 +137,18 @@ def hostile() -> Iterator[Named]:
             (0, 0),
         ):
             yield f"{kind} of {width} x {height}", make(width, height)
-    for side in (6_300, 9_900, 30_000):
+    for side in (6_300, 9_900):
         for colour in (0, 2, 3, 4, 6):
             yield f"whole PNG of colour {colour}, {side} a side", _png(side, side, colour, whole=True)
     for mode in ("L", "RGB", "CMYK"):
         for progressive in (False, True):
             yield (
                 f"whole JPEG {mode} {progressive}",
-                saved(Image.new(mode, (9_900, 9_900)), "JPEG", progressive=progressive),
+                saved(Image.new(mode, (7_000, 7_000)), "JPEG", progressive=progressive),
             )
     yield "whole WebP", saved(Image.new("RGB", (6_300, 6_300), "red"), "WEBP", lossless=True, method=0, quality=0)
-    yield "whole GIF", saved(Image.new("P", (9_900, 9_900)), "GIF")
-    yield "whole TIFF", saved(Image.new("1", (9_900, 9_900)), "TIFF", compression="group4")
+    yield "whole GIF", saved(Image.new("P", (6_300, 6_300)), "GIF")
+    yield "whole TIFF", saved(Image.new("1", (6_300, 6_300)), "TIFF", compression="group4")
     yield "TIFF whose strips say too much", _put_tiff(saved(Image.new("L", (64, 64)), "TIFF"), 279, 2**32 - 1)
     yield "TIFF whose pages go in a circle", _circle(saved(Image.new("L", (64, 64)), "TIFF"))
     for scans in (20, 1_000, 20_000):
