@@ -83,7 +83,7 @@ def _place(data: bytes, chance: random.Random) -> int:
     return chance.randrange(max(1, limit))
 
 
-def _flipped(data: bytes, chance: random.Random, _: bytes) -> bytes:
+def _flipped(data: bytes, chance: random.Random, other: bytes) -> bytes:
     new = bytearray(data)
     for _ in range(chance.choice((1, 4, 40)) if new else 0):
         new[_place(data, chance)] ^= 1 << chance.randrange(8)
@@ -164,14 +164,14 @@ def hostile() -> Iterator[Named]:
     yield "JPEG with EXIF of noise", saved(Image.new("RGB", (64, 64)), "JPEG", exif=exif)
     circle = b"Exif\0\0II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8769, 4, 1, 8, 8)
     yield "JPEG whose EXIF goes in a circle", saved(Image.new("RGB", (64, 64)), "JPEG", exif=circle)
-    for kind, body in (
+    for part, body in (
         (b"tEXt", b"k\0" + b"x" * 20_000_000),
         (b"zTXt", b"k\0\0" + zlib.compress(bytes(200_000_000), 9)),
         (b"iTXt", b"k\0\1\0\0\0" + zlib.compress(bytes(200_000_000), 9)),
         (b"iCCP", b"k\0\0" + zlib.compress(bytes(200_000_000), 9)),
         (b"eXIf", bytes(range(256)) * 40_000),
     ):
-        yield f"PNG with a large {kind.decode()}", _png(64, 64, 2, whole=True, extra=_chunk(kind, body))
+        yield f"PNG with a large {part.decode()}", _png(64, 64, 2, whole=True, extra=_chunk(part, body))
     yield "PNG of 200,000 text chunks", _png(64, 64, 2, whole=True, extra=_chunk(b"tEXt", b"key\0value") * 200_000)
     yield "PNG of a million empty parts", _png(64, 64, 2, whole=True, extra=_chunk(b"IDAT", b"") * 1_000_000)
     yield "GIF of 100,000 comments", b"GIF89a" + struct.pack("<HHBBB", 64, 64, 0, 0, 0) + b"!\xfe\1x\0" * 100_000 + b";"

@@ -58,7 +58,7 @@ class CleanRecipe:
 
     ``rules``: those that apply; none puts everything back. ``contrast``: below it a photo is near-uniform (standard
     deviation of grey, 0..1); the plainest empty bin of ABID has 0.033. ``sharpness``: below it a photo is too blurred
-    (standard deviation of the Laplacian, in grey of 0..255, at 320 px); of ABID's bins 0.3 % have less than the
+    (standard deviation of the Laplacian, in grey of 0..255, at 320 px); of ABID's bins 0.4 % have less than the
     default, and what lies in them cannot be told apart. ``unlikely``: a label is unlikely where the distribution
     that a head gives its photo reaches out to it with no more than this share of what is usual for that label.
     ``folds``: in how many parts, by run, the train side is cut to judge its labels.
