@@ -10,7 +10,7 @@ FLAGS := $(foreach dir,$(DATA),--data $(dir))
 TORCH ?= 2.13.0
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help install install-dev install-train demo test test-train check bench docs lock clean
+.PHONY: help install install-dev install-train demo test test-train soak check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -54,6 +54,9 @@ test: install-dev ## Run the tests, those of training aside
 
 test-train: install-dev install-train ## Run the tests of training; one that is left out fails
 	BINVENTORY_TRAIN=required $(BIN)/python -m pytest -m train
+
+soak: install-dev ## Read 50,000 damaged and hostile files, as the tests do 2,000
+	BINVENTORY_SOAK=50000 $(BIN)/python -m pytest -s tests/test_photo_hostile.py
 
 check: install-dev ## Lint, types, and what may import what
 	$(BIN)/ruff check .

@@ -29,7 +29,18 @@ COMMON_SIDE = 320
 """Longer side in pixels to which every picture is first reduced, so that photos of any camera meet alike."""
 
 MAX_PIXELS = 100_000_000
+MAX_PIXELS_WHOLE = 40_000_000
+"""The most pixels of a format that has no reduced scales: decoding it takes less than a gibibyte."""
+
 MAX_BYTES = 256 * 1024 * 1024
+MAX_PARTS = 100_000
+"""The most parts of a JPEG's header, or of a PNG, which Pillow reads one by one; cameras write some dozens."""
+
+MAX_SCANS = 10_000
+MAX_SCANNED = 2_000_000_000
+"""The most pixels that the scans of a progressive JPEG go over together: each is a pass over the whole picture, in as
+little as twelve bytes. Cameras and programs write about ten."""
+
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 """By Pillow's names. MPO, in which some cameras hold two JPEGs, is opened as JPEG."""
 
@@ -55,12 +66,16 @@ def decode(data: bytes, name: str = "the photo", at_least: int | None = COMMON_S
     """
     if not data:
         raise PhotoError(f"{name} is empty", "it holds no bytes", "take or copy the photo again")
+    _refuse_parts(data, name)
     try:
         with Image.open(BytesIO(_open_ended(data)), formats=FORMATS) as image:
-            _refuse_size(image.size, name)
+            jpeg = image.format in ("JPEG", "MPO")
+            _refuse_size(image.size, MAX_PIXELS if jpeg else MAX_PIXELS_WHOLE, name)
+            if jpeg and not _only_scan(data):
+                _refuse_scans(data, image.size, name)
             if image.format == "PNG":
                 _verify(data)
-            if at_least is not None and image.format in ("JPEG", "MPO"):
+            if at_least is not None and jpeg:
                 shrink = min(1.0, at_least / max(image.size))
                 image.draft(None, (ceil(image.width * shrink), ceil(image.height * shrink)))
             image.load()
@@ -70,7 +85,7 @@ def decode(data: bytes, name: str = "the photo", at_least: int | None = COMMON_S
             f"{name} is not a photo", _what_it_looks_like(data), "give a JPEG, PNG, WebP, TIFF, BMP or GIF"
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large(name, "its header") from None
+        raise _too_large(name, "its header says so many pixels", MAX_PIXELS) from None
     except PhotoError:
         raise
     except MemoryError:
@@ -221,18 +236,56 @@ def _rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _refuse_size(size: tuple[int, int], name: str) -> None:
+def _refuse_parts(data: bytes, name: str) -> None:
+    """Refuse a JPEG or PNG of so many parts that reading its header alone would take minutes."""
+    steps = 0
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        place = 8
+        while place + 12 <= len(data) and steps <= MAX_PARTS:
+            place += 12 + int.from_bytes(data[place : place + 4], "big")
+            steps += 1
+    elif data[:2] == b"\xff\xd8":
+        place = 2
+        while place + 4 <= len(data) and steps <= MAX_PARTS:
+            if data[place] != 0xFF:  # noise between parts, which is passed over byte by byte
+                noise = data.find(b"\xff", place) - place
+                place, steps = (place + noise, steps + noise) if noise > 0 else (len(data), steps + len(data) - place)
+                continue
+            marker = data[place + 1]
+            if marker == 0xDA:
+                return
+            bare = marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9  # such a marker has no part behind it
+            place += 2 - (marker == 0xFF) if bare else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+            steps += 1
+    if steps > MAX_PARTS:
+        raise PhotoError(f"{name} cannot be decoded", f"it has more than {MAX_PARTS:,} parts", "save it anew")
+
+
+def _refuse_scans(data: bytes, size: tuple[int, int], name: str) -> None:
+    """Refuse a JPEG whose scans would keep the decoder busy for long."""
+    most = min(MAX_SCANS, MAX_SCANNED // (size[0] * size[1]))
+    place, scans = 2, 0
+    while found := _MARKER.search(data, place):
+        place = found.start()
+        marker = data[place + 1]
+        if marker == 0xD9:
+            return
+        scans += marker == 0xDA
+        if scans > most:
+            raise PhotoError(f"{name} cannot be decoded", f"it has more than {most:,} scans", "save it anew")
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+
+
+def _refuse_size(size: tuple[int, int], most: int, name: str) -> None:
     width, height = size
-    if width * height > MAX_PIXELS:
-        raise _too_large(name, f"{width} x {height} pixels")
+    if width * height > most:
+        raise _too_large(name, f"{width} x {height} pixels", most)
     if min(size) < 8:
         raise PhotoError(f"{name} is too small", f"it has {width} x {height} pixels", "give a photo of the whole bin")
 
 
-def _too_large(name: str, what: str) -> PhotoError:
-    return PhotoError(
-        f"{name} is too large", f"{what} says more than {MAX_PIXELS // 1_000_000} million pixels", "save it smaller"
-    )
+def _too_large(name: str, what: str, most: int) -> PhotoError:
+    return PhotoError(f"{name} is too large", f"{what}: more than {most // 1_000_000} million", "save it smaller")
 
 
 def _what_it_looks_like(data: bytes) -> str:

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from binventory import __version__
-from binventory.cli import counting, data, fetching, learning, terminal
+from binventory.cli import cleaning, counting, data, fetching, learning, terminal
 from binventory.errors import BinventoryError
 
 app = typer.Typer(
@@ -37,8 +37,8 @@ def start(
 
 
 for verb in (
-    counting.count, learning.train, learning.evaluate,
-    fetching.fetch, fetching.select, data.catalogue, data.explore, data.split, data.sql, data.draw,
+    counting.count, learning.train, learning.evaluate, fetching.fetch, fetching.select,
+    data.catalogue, data.explore, cleaning.clean, data.split, data.sql, data.draw,
 ):  # fmt: skip
     app.command()(verb)
 

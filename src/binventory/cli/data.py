@@ -131,7 +131,9 @@ def split(
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="SQL over photos, items, rejects, notes, links, runs and sides.")],
+    query: Annotated[
+        str, typer.Argument(help="SQL over photos, records, items, rejects, notes, links, runs, sides and cleaned.")
+    ],
     data: Annotated[list[str] | None, typer.Option(help="The data that was catalogued.", metavar="DIR")] = None,
     work: WorkOption = None,
     as_json: JsonOption = False,

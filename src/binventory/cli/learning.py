@@ -58,14 +58,15 @@ def train(
     name = Path(out.rstrip("/")).name.removesuffix(".tar.gz")
     made = make(found, name)
     bundles.save(made, out)
-    scored = made.manifest.figures["validate"]
+    scored, left_out = made.manifest.figures["validate"], made.manifest.left_out
     if as_json:
-        terminal.print_json({"bundle": out, "work": str(found.work), "validate": scored})
+        terminal.print_json({"bundle": out, "work": str(found.work), "validate": scored, "left_out": left_out})
     else:
         low, high = scored["accuracy_ci"]
         rows = [
             ("bundle", out),
             ("learnt from", " + ".join(f"{n['labelled']:,} {side}" for side, n in made.manifest.learnt_from.items())),
+            *((f"left out: {rule}", f"{n:,}") for rule, n in left_out.items()),
             ("exact, on validate", f"{scored['accuracy']:.1%} ({low:.1%} to {high:.1%})"),
             ("commonest count", f"{scored['majority_accuracy']:.1%}"),
             ("within one", f"{scored['within_one']:.1%}"),

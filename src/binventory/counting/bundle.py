@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import tarfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -58,7 +58,8 @@ class Manifest:
 
     ``trained_prior`` is the mix of counts that it learnt from, ``prior`` the one its distributions stand under;
     ``tail_mean`` the mean quantity above 20; ``hashes`` the sha256 of every other member; ``learnt_from`` how many
-    photos and runs each side had; ``figures`` what it scored, with n, runs and intervals;
+    photos and runs each side had; ``left_out`` how many photos of what it could have learnt from were cleaned, in all
+    and by each rule; ``figures`` what it scored, with n, runs and intervals;
     ``note`` what a user should know before trusting it.
     """
 
@@ -76,6 +77,7 @@ class Manifest:
     figures: dict[str, Any]
     version: str
     hashes: dict[str, str]
+    left_out: dict[str, int] = field(default_factory=dict)
     note: str = ""
     kind: Literal["quick", "full"] = "quick"
     top: int = TOP

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
 from binventory import objects
 from binventory.data import layout, links, looks, merge, split, tables
+from binventory.data.clean import Fact, Rejection
 from binventory.data.layout import Reject, Source
 from binventory.data.links import Link
 from binventory.data.merge import Entry, Recorded
@@ -45,7 +46,7 @@ class Catalogue:
     """What a work folder holds, read: photos by id, the links between them, what was refused, and what to know.
 
     ``unpictured``: the ids that have a record and no photo. They have runs and sides as photos do, so that photos can
-    be chosen by their records, and fetched later.
+    be chosen by their records, and fetched later. ``cleaned``: the rules that leave an id out of learning.
     """
 
     work: Path
@@ -54,10 +55,19 @@ class Catalogue:
     rejects: tuple[Reject, ...]
     notes: tuple[str, ...] = ()
     unpictured: tuple[Row, ...] = ()
+    cleaned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def side(self, name: str) -> tuple[Row, ...]:
         """The labelled photos of a side."""
         return tuple(row for row in self.rows if row.side == name and row.count is not None)
+
+    def to_learn(self, name: str) -> tuple[Row, ...]:
+        """The labelled photos of a side that are not cleaned: what a bundle may learn from."""
+        return tuple(row for row in self.side(name) if row.id not in self.cleaned)
+
+    def left_out(self, name: str) -> tuple[tuple[Row, tuple[str, ...]], ...]:
+        """The labelled photos of a side that are cleaned, each with the rules that reject it."""
+        return tuple((row, self.cleaned[row.id]) for row in self.side(name) if row.id in self.cleaned)
 
 
 def work_for(sources: Sequence[str]) -> Path:
@@ -139,6 +149,29 @@ def split_sides(
     return read(catalogue.work)
 
 
+def facts(work: Path) -> list[Fact]:
+    """What the rules of cleaning ask, for every id that has a photo, a record, or a photo that was refused."""
+    with tables.opened(work, read_only=True) as base:
+        rows = base.execute(
+            "with refused as (select id, min(why) as why from rejects semi join looks using (address) "
+            "where id not in (select id from photos) group by id) "
+            "select id, count, flags, contrast, sharpness, '' from photos union all "
+            "select id, quantity, coalesce(flags, []), null, null, coalesce(why, '') "
+            "from (select id, quantity, flags from records where id not in (select id from photos)) "
+            "full join refused using (id)"
+        ).fetchall()
+    return [Fact(id, count, tuple(flags), *rest) for id, count, flags, *rest in rows]
+
+
+def clean(catalogue: Catalogue, rejections: Iterable[Rejection]) -> Catalogue:
+    """Store what is left out of learning in place of what was before. Sides stay as they are."""
+    with tables.opened(catalogue.work) as base:
+        base.begin()
+        tables.replace(base, "cleaned", rejections)
+        base.commit()
+    return read(catalogue.work)
+
+
 def read(work: Path) -> Catalogue:
     """The catalogue that a work folder holds. Raises InputError where there is none."""
     with tables.opened(work, read_only=True) as base:
@@ -153,6 +186,7 @@ def read(work: Path) -> Catalogue:
         found = base.execute("select one, other, why from links order by all").fetchall()
         rejects = base.execute("select id, address, what, why, next from rejects order by all").fetchall()
         notes = base.execute("select note from notes").fetchall()
+        cleaned = base.execute("select id, list(rule order by rule) from cleaned group by id").fetchall()
     return Catalogue(
         work,
         tuple(Row(*row) for row in rows),
@@ -160,6 +194,7 @@ def read(work: Path) -> Catalogue:
         tuple(Reject(id, address, InputError(*error)) for id, address, *error in rejects),
         tuple(note for (note,) in notes),
         tuple(Row(*row) for row in unpictured),
+        {id: tuple(rules) for id, rules in cleaned},
     )
 
 

@@ -16,7 +16,7 @@ from binventory.errors import InputError, OutsideError, UsageError
 
 FILE = "catalogue.duckdb"
 FORMAT = 3
-"""Raised when the tables or what a look finds change: all but the sides is then made anew."""
+"""Raised when the tables or what a look finds change: all but what is ``LASTING`` is then made anew."""
 
 TABLES = {
     "photos": "id text primary key, source text, address text, sha256 text, width int, height int, "
@@ -30,9 +30,14 @@ TABLES = {
     "links": "one text, other text, why text",
     "runs": "id text, run text",
     "sides": "id text primary key, side text, reason text",
+    "cleaned": "id text, rule text, reason text",
 }
 """What ``binventory sql`` can ask. ``records`` holds one record an id, ``photo`` whether its photo is there, too;
-``items`` their lines, in inches and pounds; ``count`` is null where no label is known."""
+``items`` their lines, in inches and pounds; ``count`` is null where no label is known. ``cleaned`` holds what is left
+out of learning, once for each rule that rejects it."""
+
+LASTING = {"sides", "cleaned"}
+"""What was decided, and outlives a change of format."""
 
 KEPT = {
     "looks": "address text, stamp text, sha256 text, width int, height int, likeness text, brightness double, "
@@ -102,7 +107,7 @@ def _make_tables(base: duckdb.DuckDBPyConnection) -> None:
     base.execute("create table if not exists format (number int)")
     if base.execute("select number from format").fetchall() != [(FORMAT,)]:
         base.begin()
-        for table in (TABLES | KEPT).keys() - {"sides"}:
+        for table in (TABLES | KEPT).keys() - LASTING:
             base.execute(f"drop table if exists {table}")
         base.execute("delete from format")
         base.execute("insert into format values (?)", [FORMAT])

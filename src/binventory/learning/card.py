@@ -19,6 +19,8 @@ def written(bundle: Bundle) -> str:
         f"| {group.photos} | {group.quantile:.3f} |"
         for group in calibration.groups
     )
+    rules = ", ".join(f"{rule} {n:,}" for rule, n in manifest.left_out.items() if rule != "in all")
+    left_out = f"\n- Left out of that: {manifest.left_out['in all']:,} photos ({rules})." if rules else ""
     note = f"\nMind: {manifest.note}.\n" if manifest.note else ""
     return f"""# {manifest.name}
 
@@ -26,7 +28,7 @@ Counts the items in a photo of one warehouse bin: a calibrated distribution over
 {note}
 - Made with binventory {manifest.version} by the recipe `{manifest.kind}`, on {manifest.runtime}.
 - Licence: {manifest.licence}. Derived from: {"; ".join(manifest.derived_from) or "nothing else"}.
-- Learnt from: {learnt}.
+- Learnt from: {learnt}.{left_out}
 - Mix of counts that it learnt from: {mix}.
 
 ## Figures

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter as Tally
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +50,43 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Sides:
     """The labelled photos that a head is fitted to, those that choose it and set its temperature, and those that
-    give the conformal sets."""
+    give the conformal sets.
+
+    ``cleaned``: photos left out of train, with the rules that reject them. A bundle counts them among what it has
+    seen, since their labels had a say in what it learnt from, and would make odd judges of it.
+    """
 
     train: tuple[Row, ...]
     validate: tuple[Row, ...]
     calibrate: tuple[Row, ...]
+    cleaned: tuple[tuple[Row, tuple[str, ...]], ...] = ()
 
-    def all(self) -> tuple[Row, ...]:
-        """Everything that a bundle has seen."""
+    def learnt(self) -> tuple[Row, ...]:
+        """Everything that a bundle has learnt from."""
         return self.train + self.validate + self.calibrate
+
+    def seen(self) -> tuple[Row, ...]:
+        """Everything that a bundle has seen."""
+        return self.learnt() + tuple(row for row, _ in self.cleaned)
+
+    def left_out(self) -> dict[str, int]:
+        """How many photos each rule left out, and how many it was ``in all``; empty where none was."""
+        if not self.cleaned:
+            return {}
+        return {"in all": len(self.cleaned), **Tally(rule for _, rules in self.cleaned for rule in rules)}
 
 
 def sides_of(data: Catalogue, seen: bytes, name: str) -> Sides:
     """The data's sides for a trunk that has learnt from ``seen``: those photos may be learnt from again, but they
-    neither choose nor calibrate, since a trunk knows them better than any other bin."""
+    neither choose nor calibrate, since a trunk knows them better than any other bin.
+
+    Cleaned photos are left out of train alone: the counter will meet such photos, too, so they go on choosing it and
+    calibrating it, and its intervals hold on the records as they come.
+    """
     validate, calibrate = (
         tuple(evaluate.unseen(data.side(side), data, seen, name)) for side in ("validate", "calibrate")
     )
-    return Sides(data.side("train"), validate, calibrate)
+    return Sides(data.to_learn("train"), validate, calibrate, data.left_out("train"))
 
 
 def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track = untracked) -> Bundle:
@@ -127,9 +147,9 @@ def fitted(base: Bundle, sides: Sides, work: Path, recipe: Recipe, name: str, tr
     calibrate gives the conformal sets, one photo a run.
     """
     trunk = probed(base)
-    names = [one.name for one in fields(sides)]
-    tables = {side: features.of(getattr(sides, side), trunk, base.manifest.input, work, track) for side in names}
-    levels = {side: np.array([level(row.count or 0) for row in getattr(sides, side)]) for side in names}
+    photos = {"train": sides.train, "validate": sides.validate, "calibrate": sides.calibrate}
+    tables = {side: features.of(rows, trunk, base.manifest.input, work, track) for side, rows in photos.items()}
+    levels = {side: np.array([level(row.count or 0) for row in rows]) for side, rows in photos.items()}
 
     trained = priors.mix(row.count or 0 for row in sides.train)
     prior = priors.named(recipe.prior, trained)
@@ -148,7 +168,8 @@ def fitted(base: Bundle, sides: Sides, work: Path, recipe: Recipe, name: str, tr
         reference_prior=priors.REFERENCE,
         prior=prior,
         tail_mean=float(np.mean(tail)) if tail else _TAIL_MEAN,
-        learnt_from=catalogue.tally(sides.all()),
+        learnt_from=catalogue.tally(sides.learnt()),
+        left_out=sides.left_out(),
         recipe=to_mapping(recipe),
         version=binventory.__version__,
         hashes={},
@@ -209,14 +230,14 @@ def _validated(bundle: Bundle, trunk: Trunk, rows: Sequence[Row], table: fitting
 
 
 def _seen(base: Bundle, sides: Sides) -> bytes:
-    """What the head has learnt from, and what the trunk had: a new head forgets the old head's photos alone."""
+    """What the head has seen, and what the trunk had: a new head forgets the old head's photos alone."""
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(SEEN_HEADER.split(","))
     trunk = list(csv.reader(io.StringIO(trunk_seen(base.seen).decode())))[1:]
     met = {(id, sha256) for id, sha256, *_ in trunk}
     writer.writerows(trunk)
-    writer.writerows(seen_row(row, "head") for row in sides.all() if (row.id, row.sha256[:SHORT]) not in met)
+    writer.writerows(seen_row(row, "head") for row in sides.seen() if (row.id, row.sha256[:SHORT]) not in met)
     return page.getvalue().encode()
 
 
