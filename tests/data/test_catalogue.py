@@ -271,9 +271,49 @@ def test_a_catalogue_of_an_older_format_is_made_anew_and_its_sides_stay(tmp_path
         base.execute("update format set number = 0")
         base.execute("alter table looks drop column likeness")
         base.execute("update sides set side = 'test'")
+    with pytest.raises(InputError, match=r"is of another version.*binventory catalogue .* keeps its sides"):
+        catalogue.read(tmp_path / "w")
     again = build(data, work=tmp_path / "w")
     assert [(row.id, row.likeness) for row in again.rows] == [(row.id, row.likeness) for row in first.rows]
     assert {row.side for row in again.rows} == {"test"}
+
+
+def test_records_without_photos_have_counts_runs_and_sides_and_keep_them_when_photos_come(tmp_path: Path) -> None:
+    records = {f"metadata/{id:05}.json": record(id % 4, **{f"B{id // 3}": id % 4}) for id in range(1, 60)}
+    data = put(tmp_path / "d", {**records, "metadata/00007.json": "{"})
+    found = catalogue.split_sides(build(data, work=tmp_path / "w"), SplitRecipe(), 1)
+    assert found.rows == ()
+    assert {row.id: row.count for row in found.unpictured} == {
+        f"{id:05}": id % 4 for id in range(1, 60) if id != 7
+    }  # fmt: skip
+    assert [reject.id for reject in found.rejects] == ["00007"]
+    run = {row.id: row.run for row in found.unpictured}
+    assert run["00003"] == run["00004"] == run["00005"] != run["00006"]
+    before = {row.id: row.side for row in found.unpictured}
+    put(data, {f"bin-images/{id:05}.jpg": JPEG[id] for id in (3, 4, 5)})
+    later = catalogue.split_sides(build(data, work=tmp_path / "w"), SplitRecipe(), 1)
+    assert {row.id: row.count for row in later.rows} == {"00003": 3, "00004": 0, "00005": 1}
+    assert before == {row.id: row.side for row in (*later.rows, *later.unpictured)}
+
+
+def test_a_record_that_has_changed_is_read_again_and_its_lines_with_it(tmp_path: Path) -> None:
+    data = put(tmp_path / "d", {"metadata/a.json": record(3, B1=1, B2=2), "metadata/b.json": record(1, B3=1)})
+    build(data, work=tmp_path / "w")
+    put(data, {"metadata/a.json": record(10, B4=10)})
+    found = build(data, work=tmp_path / "w")
+    assert {row.id: row.count for row in found.unpictured} == {"a": 10, "b": 1}
+    lines = tables.query(tmp_path / "w", "select id, sku, quantity from items order by all")[1]
+    assert lines == [("a", "B4", 10), ("b", "B3", 1)]
+
+
+def test_a_record_may_lie_in_another_source_than_its_photo(tmp_path: Path) -> None:
+    photos = put(tmp_path / "p", {"bin-images/a.jpg": JPEG[1]})
+    records = put(tmp_path / "r", {"metadata/a.json": record(3, B1=3), "metadata/b.json": record(5, B2=5)})
+    other = put(tmp_path / "o", {"metadata/b.json": record(6, B2=6)})
+    found = build(photos, records, other, work=tmp_path / "w")
+    assert counts(found) == {"a": 3}
+    assert [(row.id, row.count) for row in found.unpictured] == [("b", None)]
+    assert ["two counts" in str(reject.error) for reject in found.rejects] == [True]
 
 
 def test_a_catalogue_in_use_says_so(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from binventory import objects
 from binventory.errors import InputError, OutsideError, UsageError
 
 FILE = "catalogue.duckdb"
-FORMAT = 3
+FORMAT = 4
 """Raised when the tables or what a look finds change: all but what is ``LASTING`` is then made anew."""
 
 TABLES = {
@@ -94,6 +94,9 @@ def opened(work: Path, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConne
     try:
         if not read_only:
             _make_tables(base)
+        elif _format_of(base) != FORMAT:
+            raise InputError(f"{path} is of another version", f"its format is not {FORMAT}",
+                             "binventory catalogue --data DIR brings it up to date and keeps its sides")  # fmt: skip
         yield base
     except (duckdb.Error, MemoryError) as error:
         reason = (str(error).splitlines() or ["out of memory"])[0].rstrip(".")
@@ -103,9 +106,17 @@ def opened(work: Path, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConne
         base.close()
 
 
+def _format_of(base: duckdb.DuckDBPyConnection) -> int | None:
+    """The format of the tables, None where there are none."""
+    if not base.execute("select 1 from information_schema.tables where table_name = 'format'").fetchall():
+        return None
+    row = base.execute("select number from format").fetchone()
+    return row[0] if row else None
+
+
 def _make_tables(base: duckdb.DuckDBPyConnection) -> None:
     base.execute("create table if not exists format (number int)")
-    if base.execute("select number from format").fetchall() != [(FORMAT,)]:
+    if _format_of(base) != FORMAT:
         base.begin()
         for table in (TABLES | KEPT).keys() - LASTING:
             base.execute(f"drop table if exists {table}")
