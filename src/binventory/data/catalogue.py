@@ -219,10 +219,10 @@ def _link(
     for (one, other), agreement in zip(doubtful, agreements, strict=True):
         if agreement >= recipe.registration:
             found.append(Link(one, other, "pictures agree"))
-    # A bin before and after a small change may look alike, too, but is no copy. A picture of one grey has no waves.
-    linked = {(link.one, link.other) for link in found}
+    # A bin before and after small changes may look alike, too, but is no copy. A picture of one grey has no waves.
+    run_of = links.runs(by_id, found)
     telling = {entry.id: entry.likeness for entry in entries if entry.contrast >= recipe.contrast}
-    return found + [link for link in links.near(telling) if (link.one, link.other) not in linked]
+    return found + [link for link in links.near(telling) if run_of[link.one] != run_of[link.other]]
 
 
 def _labels_without_photos(source: Source) -> str | None:
