@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnxruntime import InferenceSession
 
-CONFTEST = Path(__file__).parent / "conftest.py"
+TESTS = Path(__file__).parent
 
 
 @pytest.mark.train
@@ -46,7 +46,8 @@ SKIPS = "import pytest\ndef test_it(): pytest.skip('not today')\n"
 def test_without_torch_tests_are_left_out_but_where_training_is_required(
     tests: str, train: str, passes: bool, tmp_path: Path
 ) -> None:
-    shutil.copy(CONFTEST, tmp_path)
+    for name in ("conftest.py", "faults.py", "s3server.py"):  # the last two are what the first imports
+        shutil.copy(TESTS / name, tmp_path)
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
     (tmp_path / "test_it.py").write_text(tests)
     (tmp_path / "test_beside.py").write_text("def test_it(): pass\n")
