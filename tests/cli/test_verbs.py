@@ -98,19 +98,21 @@ def test_what_was_learnt_from_is_dropped_whatever_it_is_called_or_how_it_was_red
     )
     assert everything["n"] == test["n"]
     assert everything["n"] + everything["n_seen"] == BINS
-    copies, renamed = tmp_path / "copies", tmp_path / "renamed"
+    copies, renamed, both = tmp_path / "copies", tmp_path / "renamed", tmp_path / "both"
     labels = ["id,count"]
-    for folder in (copies, renamed):
+    for folder in (copies, renamed, both):
         folder.mkdir()
     for path in photos(data, BINS):
         with Image.open(path) as image:
             image.resize((200, 150)).save(copies / path.name, quality=70)
         shutil.copy(path, renamed / f"x{path.name}")
+        shutil.copy(copies / path.name, both / f"x{path.name}")
         record = json.loads((data / "metadata" / f"{path.stem}.json").read_text())
         labels.append(f"{path.stem},{record['EXPECTED_QUANTITY']}")
     (copies / "labels.csv").write_text("\n".join(labels))
-    (renamed / "labels.csv").write_text("\n".join(["id,count", *(f"x{label}" for label in labels[1:])]))
-    for folder in (copies, renamed):
+    for folder in (renamed, both):
+        (folder / "labels.csv").write_text("\n".join(["id,count", *(f"x{label}" for label in labels[1:])]))
+    for folder in (copies, renamed, both):
         (again,) = rows(binventory("evaluate", "--bundle", bundle, "--data", folder, "--json"))
         assert again["n_seen"] >= everything["n_seen"] * 0.98
     strangers = tmp_path / "strangers"

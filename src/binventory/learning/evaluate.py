@@ -14,11 +14,11 @@ from binventory.counting import priors
 from binventory.counting.bundle import SHORT, Bundle
 from binventory.counting.counter import opened
 from binventory.counting.priors import Prior
+from binventory.data import links
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import BinventoryError, BundleError, InputError, RecordError
 from binventory.flow import Track, untracked
 from binventory.learning.metrics import Figures, figures
-from binventory.photo import alike
 from binventory.records import Count, Counts
 
 
@@ -78,24 +78,24 @@ def choose(
 def unseen(rows: Sequence[Row], data: Catalogue, seen: bytes, name: str) -> list[Row]:
     """The rows whose runs the bundle ``name`` has not learnt from, as its ``seen.csv`` tells. Raises BundleError.
 
-    A photo is seen when its sha256 is known, or its id is and the likenesses agree: a reduced copy is the same photo,
-    a stranger's photo of the same name is not.
+    A photo is seen when its sha256 is known or its likeness agrees with one that is, under whatever name: a reduced
+    copy is the same photo, a stranger's photo of the same name is not.
     """
     hashes: set[str] = set()
-    likeness: dict[str, list[str]] = {}
+    likenesses = {row.id: row.likeness for row in data.rows}
+    learnt: set[str] = set()
     try:
         for one in csv.DictReader(io.StringIO(seen.decode())):
             hashes.add(one["sha256"])
-            likeness.setdefault(one["id"], []).append(f"{int(one['likeness'], 16):064x}")
+            learnt.add(f"{int(one['likeness'], 16):064x}")
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise BundleError(
             f"Bundle {name} does not say what it has seen", f"seen.csv: {error}", "copy it again"
         ) from None
-    met = {
-        row.run
-        for row in data.rows
-        if row.sha256[:SHORT] in hashes or any(alike(row.likeness, other) for other in likeness.get(row.id, ()))
-    }
+    # An id cannot begin with a zero byte, so these names meet none.
+    near = links.near(likenesses | {f"\0{number}": one for number, one in enumerate(sorted(learnt))})
+    copies = {link.other for link in near if link.one[0] == "\0" != link.other[0]}
+    met = {row.run for row in data.rows if row.sha256[:SHORT] in hashes or row.id in copies}
     return [row for row in rows if row.run not in met]
 
 
