@@ -76,8 +76,8 @@ def test_a_trained_bundle_beats_the_commonest_count_on_bins_it_has_not_seen(
     assert done.returncode == 0, done.stderr.decode()
     (scored,) = rows(done)
     promised = (
-        "n runs n_seen accuracy accuracy_ci accuracy_closed within_one within_one_ci mae rmse rmse_closed rmse_closed_ci bias "
-        "majority_accuracy by_count coverage_90 mean_width_90"
+        "n runs n_seen accuracy accuracy_ci accuracy_closed within_one within_one_ci mae rmse rmse_closed "
+        "rmse_closed_ci bias majority_accuracy by_count coverage_90 mean_width_90"
     )
     assert set(promised.split()) <= set(scored)
     assert scored["n_seen"] == 0
