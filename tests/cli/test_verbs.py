@@ -259,6 +259,8 @@ def test_a_bundle_travels_as_an_archive_and_by_s3(data: Path, bundle: Path, tmp_
         (["sql", "select 1"], 2, "sql needs a catalogue"),
         (["sql", "select 1", "--work", "nowhere"], 3, "holds no catalogue"),
         (["draw", "--out", "x", "--bins", "0"], 2, "bins"),
+        (["draw", "--out", "s3://x/y"], 2, "is no folder. This verb writes to the disk"),
+        (["fetch", "00001", "--out", "s3://x/y"], 2, "is no folder. This verb writes to the disk"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence_with_its_status(
@@ -525,3 +527,28 @@ def test_sheets_that_cannot_be_written_lose_no_count(data: Path) -> None:
     assert done.returncode == 4
     assert [Path(one["photo"]) for one in rows(done)] == some
     assert done.stderr.count(b"error: /proc/sheets") == 1
+
+
+def test_records_alone_are_split_and_a_list_that_holds_nothing_out_is_refused_before(
+    data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data / "metadata", tmp_path / "far" / "metadata")
+    place = ("--data", tmp_path / "far", "--work", tmp_path / "work")
+    (tmp_path / "other.json").write_text('{"1": ["data/metadata/99999.json"]}')
+    done = binventory("split", *place, "--hold-out", tmp_path / "other.json")
+    assert done.returncode == 3
+    assert b"names nothing of the data. None of its 1 ids is there" in done.stderr
+    chosen = binventory("select", "--work", tmp_path / "work", "--split", "test", "--out", tmp_path / "list.json")
+    assert (chosen.returncode, b"may not be split yet" in chosen.stderr) == (3, True)
+    sides = rows(binventory("split", *place, "--json"))
+    assert sum(side["unpictured"] for side in sides) == BINS
+    assert all(side["photos"] == 0 < side["runs"] for side in sides)
+    judged = binventory("evaluate", "--bundle", "open", *place)
+    assert judged.returncode == 3
+    assert f"of {BINS:,} records none has its photo".lower() in judged.stderr.decode().lower()
+
+
+def test_a_time_with_a_zone_is_refused_with_what_to_do(data: Path, work: Path) -> None:
+    done = binventory("sql", "select now()", "--work", work)
+    assert done.returncode == 2
+    assert b"Try: cast them: ::timestamp" in done.stderr

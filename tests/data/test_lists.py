@@ -23,11 +23,13 @@ COUNTED = st.dictionaries(ID, st.integers(0, 7), max_size=60)
 @settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from(["1", "2", "5", "12"]), IDS))
 def test_classes_are_read_as_they_were_written(classes: dict[str, list[str]]) -> None:
+    every = list(dict.fromkeys(id for ids in classes.values() for id in ids))
     with tempfile.TemporaryDirectory() as folder:
         address = f"{folder}/file_list.json"
         lists.write_classes(address, classes)
         assert lists.read_classes(address) == classes
-        assert lists.read_list(address) == list(dict.fromkeys(id for ids in classes.values() for id in ids))
+        if every:
+            assert lists.read_ids(address) == every
 
 
 def test_classes_are_written_as_courses_hand_them_out(tmp_path: Path) -> None:
@@ -38,16 +40,28 @@ def test_classes_are_written_as_courses_hand_them_out(tmp_path: Path) -> None:
 
 def test_a_list_is_json_by_class_or_lines(tmp_path: Path) -> None:
     (tmp_path / "ids.json").write_text(' {"a": ["data/metadata/01044.json", "1044"], "b": ["x/1044.jpg", "7.5"]}')
-    assert lists.read_list(f"{tmp_path}/ids.json") == ["01044", "1044", "7.5"]
+    assert lists.read_ids(f"{tmp_path}/ids.json") == ["01044", "1044", "7.5"]
     (tmp_path / "ids.txt").write_text("01044\n1044.jpg\n# not 7\n\n1044\n")
-    assert lists.read_list(f"{tmp_path}/ids.txt") == ["01044", "1044"]
+    assert lists.read_ids(f"{tmp_path}/ids.txt") == ["01044", "1044"]
 
 
-@pytest.mark.parametrize("text", ["{", '{"1": "00001"}', '{"1": [1]}', "{1: []}"])
+def test_a_table_is_a_list_of_its_first_column_where_that_is_headed_id(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("Id,count\n01044,3\n1044.jpg,\n")
+    assert lists.read_ids(f"{tmp_path}/labels.csv") == ["01044", "1044"]
+
+
+@pytest.mark.parametrize("text", ["", "\n# none\n", "{}", "id,count\n"])
+def test_a_list_without_ids_is_said(text: str, tmp_path: Path) -> None:
+    (tmp_path / "ids").write_text(text)
+    with pytest.raises(InputError, match="names no ids"):
+        lists.read_ids(f"{tmp_path}/ids")
+
+
+@pytest.mark.parametrize("text", ["{", '["00001"]', '{"1": "00001"}', '{"1": [1]}', "{1: []}"])
 def test_json_that_is_no_list_is_said(text: str, tmp_path: Path) -> None:
     (tmp_path / "ids.json").write_text(text)
     with pytest.raises(InputError, match=r"ids\.json is no list of ids"):
-        lists.read_list(f"{tmp_path}/ids.json")
+        lists.read_ids(f"{tmp_path}/ids.json")
 
 
 @pytest.mark.parametrize(

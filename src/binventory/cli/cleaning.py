@@ -54,7 +54,7 @@ def clean(
         rejected[cleaning.TOGETHER] = {one.id for one in rejections}
     gains = cleaning.gains(material, rejected, chosen, terminal.tracked) if material else {}
     found = catalogues.clean(found, rejections)
-    _tell(found, material, base.manifest.name)
+    _tell(found, material, base.manifest.name, bool(asked))
     rows = list(_tallied(found, rejected))
     if as_json:
         for rule, photos, without in rows:
@@ -95,10 +95,10 @@ def _gained(gain: Gain | None, untouched: bool) -> tuple[str, str, str]:
     )
 
 
-def _tell(found: Catalogue, material: Material | None, name: str) -> None:
-    """Say what could not be judged, and what comes of what was."""
+def _tell(found: Catalogue, material: Material | None, name: str, judged: bool) -> None:
+    """Say what could not be judged, and what comes of what was. ``judged``: whether any rule was asked for."""
     if material is None:
-        if found.rows and found.cleaned:
+        if found.rows and judged:
             terminal.say(
                 f"note: labels are not judged, nor is any gain measured: too few labelled photos of train and validate "
                 f"are unknown to the trunk of bundle {name}; another --bundle may know fewer"
@@ -110,3 +110,5 @@ def _tell(found: Catalogue, material: Material | None, name: str) -> None:
         )
     out = len(found.left_out("train"))
     terminal.say(f"left out of learning: {out:,} of {len(found.side('train')):,} labelled photos of the train side")
+    if out:
+        terminal.say("train leaves them out from now on; --set clean.rules=[] puts them back")

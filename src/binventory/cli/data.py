@@ -45,7 +45,7 @@ def catalogue(
         "photos": len(found.rows),
         "unpictured": len(found.unpictured),
         "labelled": len(labelled),
-        "runs": len({row.run for row in found.rows}),
+        "runs": len({row.run for row in (*found.rows, *found.unpictured)}),
         "links": len(found.links),
         "rejects": len(found.rejects),
         "work": str(found.work),
@@ -114,18 +114,27 @@ def split(
     kept_out = lists.read_ids(hold_out) if hold_out else []
     given = lists.read_sides(sides) if sides else {}
     found = catalogued(data, work, chosen)
-    found = catalogues.split_sides(found, chosen.split, chosen.seed, kept_out, given)
     tell_missing(kept_out, found, str(hold_out))
     tell_missing(given, found, str(sides))
+    found = catalogues.split_sides(found, chosen.split, chosen.seed, kept_out, given)
     stay = sum(row.side != given[row.id] for row in found.rows if row.id in given)
     if stay:
         terminal.say(f"note: {stay:,} photos had other sides before {sides}, and keep them: sides are final")
-    tally = catalogues.tally(found.rows)
+    photos, alone = catalogues.tally(found.rows), catalogues.tally(found.unpictured)
+    none = {"photos": 0, "labelled": 0, "runs": 0}
+    runs = catalogues.tally((*found.rows, *found.unpictured))
+    tally = {
+        side: photos.get(side, none) | {"runs": runs[side]["runs"], "unpictured": alone.get(side, none)["photos"]}
+        for side in runs
+    }
     if as_json:
         for side, numbers in tally.items():
             terminal.print_json({"side": side, **numbers})
     else:
-        terminal.print_table(("side", "photos", "labelled", "runs"), [(side, *n.values()) for side, n in tally.items()])
+        columns = ("side", "photos", "labelled", "runs", "records alone")
+        terminal.print_table(columns, [(side, *numbers.values()) for side, numbers in tally.items()])
+    if "held" in tally:
+        terminal.say("note: held photos belong to no side, since they would join two: reasons in the table sides")
     terminal.tell(found.notes, found.rejects, found.work)
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
 
@@ -171,6 +180,7 @@ def draw(
     """Draw bins in code, photos and records, to try things without real ones. Bins already there are kept."""
     from binventory.data import drawn
 
+    terminal.refuse_remote(out)
     written = sum(terminal.tracked(drawn.write(out, bins, seed), "drawing bins", bins))
     if as_json:
         terminal.print_json({"bins": bins, "written": written, "data": str(out)})
@@ -179,7 +189,12 @@ def draw(
 
 
 def tell_missing(ids: Collection[str], found: Catalogue, place: str) -> None:
-    """Say which of the ids that a file lists are not in the data."""
+    """Say which of the ids that a file lists are not in the data. Raises RecordError where none is."""
+    from binventory.errors import RecordError
+
+    if ids and not {row.id for row in (*found.rows, *found.unpictured)} & set(ids):
+        raise RecordError(f"{place} names nothing of the data", f"none of its {len(set(ids)):,} ids is there",
+                          "check the list: one id a line")  # fmt: skip
     missing = sorted(set(ids) - {row.id for row in (*found.rows, *found.unpictured)})
     if missing:
         few = ", ".join(missing[:3]) + (" …" if missing[3:] else "")

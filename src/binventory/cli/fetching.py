@@ -36,7 +36,11 @@ def fetch(
     ] = None,
     where: Annotated[
         str | None,
-        typer.Option(help="Ids for which this holds in the catalogue of --data or --work.", metavar="SQL"),
+        typer.Option(
+            help="Ids for which this holds in the catalogue of --data or --work, on the columns of its table "
+            "photos: 'count = 5 and has_record'.",
+            metavar="SQL",
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that the bucket lists.")] = False,
     limit: Annotated[int | None, typer.Option(help="At most so many ids, the first.", min=1)] = None,
@@ -69,6 +73,7 @@ def fetch(
     from binventory.data import fetch as fetching
 
     begun = time.monotonic()
+    terminal.refuse_remote(out)
     kinds = _kinds(only)
     named = ",".join([*(ids or ()), *([some] if some else ())])
     chosen = _chosen(named, id_list, id_range, where, everything, data, work)
@@ -78,6 +83,8 @@ def fetch(
     else:
         wanted = fetching.wanted(chosen, kinds)
     wanted = fetching.first(wanted, limit)
+    if not wanted:
+        terminal.say("note: no id was chosen, so there is nothing to fetch")
     came: list[int] = []
     errors: list[BinventoryError] = []
     with fetching.folder(out):
@@ -129,6 +136,8 @@ def select(
     counted = choose.labelled(_place(data, work, "select"), side)
     chosen = choose.by_count(counted, quantities, size, balanced, seed)
     found = sum(map(len, chosen.values()))
+    if not found and side and not choose.labelled(_place(data, work, "select"), side):
+        raise InputError(f"There is nothing on the side {side}", "the data may not be split yet", "binventory split")
     if not found:
         raise InputError(
             f"There are no ids of counts {counts}", "the catalogue knows none", "other --counts or --split"
@@ -158,7 +167,7 @@ def _chosen(
         why = "none was given" if not ways else f"{ways} ways to choose were given"
         raise UsageError("fetch needs one choice of ids", why, "--range 00001-01000, --ids, --list, --where or --all")
     if id_list:
-        return lists.read_list(id_list)
+        return lists.read_ids(id_list)
     if id_range:
         return lists.parse_range(id_range)
     if where:

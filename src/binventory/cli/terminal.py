@@ -7,9 +7,10 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from binventory.errors import BinventoryError
+from binventory.errors import BinventoryError, UsageError
 
 if TYPE_CHECKING:
     from binventory.data.layout import Reject
@@ -67,6 +68,12 @@ def _ahead(number: int, total: int | None, seconds: float) -> str:
         return f" of {total:,}" if total else ""
     left = int((total - number) / rate)
     return f" of {total:,}, {rate:,.0f}/s, {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+
+
+def refuse_remote(folder: Path) -> None:
+    """Raise UsageError for an S3 address where only a folder will do."""
+    if str(folder).startswith("s3:/"):
+        raise UsageError(f"{folder} is no folder", "this verb writes to the disk", "--out DIR")
 
 
 def print_json(row: Mapping[str, object]) -> None:

@@ -98,7 +98,10 @@ def _anywhere(root: str, has_records: bool) -> list[str]:
     except MissingError:
         if has_records:
             return []
-        raise
+        raise MissingError(
+            f"{root} holds no photos", "nothing there ends as photos do, and it has no metadata/*.json",
+            "check the path, or binventory fetch --out DIR",
+        ) from None  # fmt: skip
     if places == [root] and not objects.is_remote(root):
         objects.read(root, _MOST_BYTES)  # tells what is wrong with a path that is no folder
         raise InputError(f"{root} is not a folder", "data is a folder of photos", "give the folder it lies in")

@@ -24,16 +24,23 @@ _MOST_IDS = 10_000_000
 
 
 def read_ids(address: str) -> list[str]:
-    """One id a line, endings of photo files dropped; blank lines and ``#`` comments left out. Raises InputError."""
-    lines = (line.strip() for line in _text(address).splitlines())
-    return [id_of(line) for line in lines if line and not line.startswith("#")]
+    """The ids of a list, each once and in its order. Raises InputError where it holds none.
 
-
-def read_list(address: str) -> list[str]:
-    """The ids of a list, each once and in its order: JSON of ids by class, or one id a line. Raises InputError."""
-    if not _text(address).lstrip().startswith("{"):
-        return list(dict.fromkeys(read_ids(address)))
-    return list(dict.fromkeys(id for ids in read_classes(address).values() for id in ids))
+    JSON of ids by class; or CSV whose first column is headed ``id``; or one id a line, blank lines and ``#`` comments
+    left out. Endings of photo files are dropped.
+    """
+    text = _text(address)
+    if text.lstrip().startswith(("{", "[")):
+        ids = [id for ids in read_classes(address).values() for id in ids]
+    else:
+        lines = [line.strip() for line in text.splitlines()]
+        lines = [line for line in lines if line and not line.startswith("#")]
+        if lines and re.match(r"id\s*(,|$)", lines[0], re.IGNORECASE):
+            lines = [line.partition(",")[0] for line in lines[1:]]
+        ids = list(map(id_of, lines))
+    if not ids:
+        raise InputError(f"{address} names no ids", "there is none in it", "write one id a line")
+    return list(dict.fromkeys(ids))
 
 
 def read_classes(address: str) -> dict[str, list[str]]:

@@ -134,6 +134,10 @@ def _sql_told() -> Iterator[None]:
     except duckdb.IOException:
         raise  # the disk's trouble, not the query's
     except duckdb.Error as error:
+        if "pytz" in str(error):
+            raise UsageError(
+                "The query does not run", "it answers with times of a zone", "cast them: ::timestamp"
+            ) from None
         tables = ", ".join(TABLES)
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise UsageError("The query does not run", reason, f"a select over {tables}") from None

@@ -56,6 +56,10 @@ def choose(
     ids: Collection[str] | None = None,
 ) -> list[Row]:
     """The labelled photos to judge. Raises RecordError where none is left, saying which choice left none."""
+    if not data.rows and data.unpictured:
+        raise RecordError(
+            "There is nothing to judge", f"of {len(data.unpictured):,} records none has its photo", "binventory fetch"
+        )
     rows = [row for row in data.rows if row.count is not None]
     steps: list[tuple[str, list[Row]]] = [("a count", rows)]
     if split == "test":

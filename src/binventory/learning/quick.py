@@ -261,11 +261,12 @@ def refuse_few(sides: Sides) -> None:
             f"the train side has {len(sides.train)} with {kinds} different counts; {FEWEST_TRAIN} and 2 are needed",
             "label more photos in labels.csv (id,count)",
         )
-    for side, rows in (("calibrate", sides.calibrate), ("validate", sides.validate)):
+    for side, rows in (("validate", sides.validate), ("calibrate", sides.calibrate)):
         runs = len({row.run for row in rows})
         if runs < FEWEST_RUNS:
             raise RecordError(
                 f"The {side} side is too small",
                 f"it has {runs} runs of labelled photos that the trunk has not learnt from; {FEWEST_RUNS} are needed",
-                f"label more photos, or give it a larger share in a new work folder: --set split.{side}=0.2",
+                "label more photos, give it a larger share in a new work folder (--set split.train=0.6 --set "
+                f"split.{side}=0.2), or start from a trunk that knows none of them: --from open",
             )
