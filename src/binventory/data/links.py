@@ -104,12 +104,19 @@ def copies(fingerprints: Mapping[str, str]) -> Iterator[Link]:
 
 
 def near(likenesses: Mapping[str, str]) -> Iterator[Link]:
-    """Links between ids whose pictures are ``photo.alike`` (id to likeness): every such pair, the ids in order.
+    """Links between ids whose pictures are ``photo.alike`` (id to likeness), the ids in order: every such pair, but
+    of photos with one and the same likeness the lowest id alone is linked, to each of the others and to what is alike.
+    A picture of one grey has no waves, and is like nothing.
 
     Multi-index hashing (Norouzi et al. 2012): hashes are cut into parts of 17 bits, and two are compared only where
     they share a part but for one bit at most. So of all pairs one in some five hundred is looked at.
     """
-    ids = sorted(likenesses)
+    first: dict[str, str] = {}
+    for id in sorted(likenesses):
+        likeness = likenesses[id]
+        if likeness.strip("0") and first.setdefault(likeness, id) != id:
+            yield Link(first[likeness], id, "pictures alike")
+    ids = list(first.values())
     if not ids:
         return
     raw = np.frombuffer(bytes.fromhex("".join(likenesses[id] for id in ids)), np.uint8).reshape(len(ids), -1)
@@ -125,8 +132,8 @@ def near(likenesses: Mapping[str, str]) -> Iterator[Link]:
             close = np.bitwise_count(words[one] ^ words[other]).sum(axis=1) <= ALIKE_BITS
             one, other = one[close], other[close]
             found.update(zip(np.minimum(one, other).tolist(), np.maximum(one, other).tolist(), strict=True))
-    for first, second in sorted(found):
-        yield Link(ids[first], ids[second], "pictures alike")
+    for low, high in sorted(found):
+        yield Link(ids[low], ids[high], "pictures alike")
 
 
 def _sharing(keys: NDArray[np.int32], width: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
