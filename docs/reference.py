@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.main import get_command
@@ -24,13 +26,20 @@ Written by `make docs`.
 
 def page() -> str:
     """The whole reference as Markdown."""
-    group = get_command(app)
-    parts = [OPENING]
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
-        context = typer.Context(command, info_name=f"binventory {name}")
+    return "\n".join([OPENING, *_parts(get_command(app), "binventory")])
+
+
+def _parts(group: Any, name: str) -> Iterator[str]:
+    """A part for each verb of a group, those of groups below it by both words."""
+    for command in group.commands.values():
+        called = f"{name} {command.name}"
+        if hasattr(command, "commands"):
+            yield from _parts(command, called)
+            continue
+        context = typer.Context(command, info_name=called)
         context.terminal_width = context.max_content_width = 100
-        parts.append(f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n")
-    return "\n".join(parts)
+        title = called.removeprefix("binventory ")
+        yield f"## {title}\n\n```text\n{command.get_help(context).strip()}\n```\n"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from binventory import __version__
-from binventory.cli import cleaning, counting, data, fetching, learning, terminal
+from binventory.cli import cleaning, cloud, counting, data, fetching, learning, terminal
 from binventory.errors import BinventoryError
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ for verb in (
     data.catalogue, data.explore, cleaning.clean, data.split, data.sql, data.draw,
 ):  # fmt: skip
     app.command()(verb)
+app.add_typer(cloud.app)
 
 
 def main() -> None:

@@ -1,0 +1,12 @@
+"""The family ``binventory cloud``: its verbs, gathered from the files that hold them."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    name="cloud",
+    help="SageMaker and S3: photos up, jobs, endpoints, and what costs money now.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
