@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import platform
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -50,7 +52,8 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What was judged and what came of it. ``seen`` photos were dropped because the bundle learnt from their runs;
-    ``unreadable`` ones gave no pixels any more. ``seconds``: how long counting took, reading the photos included."""
+    ``unreadable`` ones gave no pixels any more. ``seconds``: how long counting took, reading the photos included, on
+    which ``machine``."""
 
     bundle: str
     figures: Figures
@@ -59,6 +62,7 @@ class Evaluation:
     unreadable: tuple[BinventoryError, ...]
     asked: Asked = Asked()
     seconds: float | None = None
+    machine: str = ""
 
     @property
     def views(self) -> Views:
@@ -76,6 +80,7 @@ class Evaluation:
             **plain,
             "asked": msgspec.to_builtins(self.asked),
             "seconds": self.seconds,
+            "machine": self.machine,
             "views": msgspec.to_builtins(self.views),
         }
 
@@ -186,4 +191,5 @@ def evaluate(
     )
     asked = Asked(tuple(named), split, None if quantities is None else tuple(quantities), balanced, include_seen)
     left = len(rows) - len(fresh)
-    return Evaluation(bundle.manifest.name, scored, tuple(judged), left, tuple(unreadable), asked, seconds)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    return Evaluation(bundle.manifest.name, scored, tuple(judged), left, tuple(unreadable), asked, seconds, machine)
