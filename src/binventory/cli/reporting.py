@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ from binventory.cli.data import DataOption, JsonOption, WorkOption, catalogued
 if TYPE_CHECKING:
     from binventory.counting.counter import Counter
     from binventory.data.catalogue import Catalogue, Row
-    from binventory.learning.report import Judgement, Training, Tuning
+    from binventory.learning.report import Scored, Search, Training
     from binventory.records import Count
 
 _ANSWERS = 3
@@ -39,7 +39,7 @@ def report(
         ),
     ] = None,
     tuning: Annotated[
-        str | None, typer.Option(help="A search's tuning.json. Default: the one in the work folder.", metavar="FILE")
+        str | None, typer.Option(help="A search's tuning.json. Default: those of the work folder.", metavar="FILE")
     ] = None,
     licence: Annotated[
         str, typer.Option(help="The licence of the photos, told beside those that are shown.", metavar="TEXT")
@@ -60,7 +60,8 @@ def report(
     from binventory.learning import typesetting
 
     typesetting.refuse_without_typst()
-    given = [_judgement(place) for place in evaluation or ()]
+    maker = "binventory evaluate --json > FILE"
+    given = [reports.scored(_read(place, "evaluation", maker), place) for place in evaluation or ()]
     counter = load_counter(bundle, None)
     made = counter.bundle
     recipe = recipes.from_mapping({name: made.manifest.recipe[name] for name in ("seed", "split", "link")
@@ -76,7 +77,7 @@ def report(
         looked,
         given or [_judged(counter, found, data)],
         trainings=_trainings(found.work),
-        tuning=_tuning(tuning, found.work),
+        searches=_searches(tuning, found.work),
         answers=[(row.id, row.count or 0, count) for row, count in answers],
         pictures=_pictures(shown),
         licence=licence,
@@ -91,28 +92,14 @@ def report(
             ("bundle", made.manifest.name),
             ("evaluations", len(told.judged)),
             ("trainings", len(told.trainings)),
-            ("search", "none" if told.tuning is None else f"{len(told.tuning.trials)} trials"),
+            ("searches", len(told.searches)),
             ("bytes", f"{len(pdf):,}"),
         ]
         terminal.print_table(("", ""), rows)
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
 
 
-def _judgement(place: str) -> Judgement:
-    from binventory import objects
-    from binventory.errors import RecordError
-    from binventory.learning import report as reports
-
-    try:
-        row = json.loads(objects.read(place, _MOST_BYTES))
-        if not isinstance(row, dict):
-            raise ValueError("it holds no object")
-    except ValueError as error:
-        raise RecordError(f"{place} is no evaluation", str(error), "binventory evaluate --json > FILE") from None
-    return reports.judgement(row, place)
-
-
-def _judged(counter: Counter, found: Catalogue, data: Sequence[str]) -> Judgement:
+def _judged(counter: Counter, found: Catalogue, data: Sequence[str]) -> Scored:
     """The bundle, judged anew: on the test side where there is one, else on all that it has not seen."""
     from binventory.learning import evaluate as evaluation
     from binventory.learning import report as reports
@@ -123,7 +110,7 @@ def _judged(counter: Counter, found: Catalogue, data: Sequence[str]) -> Judgemen
         counter, counter.bundle, found, evaluation.choose(found, split=split), prior=counter.prior,
         named=named, split=split, track=terminal.tracked,
     )  # fmt: skip
-    return reports.judgement(judged.as_row(), "the evaluation")
+    return reports.scored(judged.as_row(), "the evaluation")
 
 
 def _answers(counter: Counter, found: Catalogue) -> Iterator[tuple[Row, Count]]:
@@ -157,5 +144,22 @@ def _trainings(work: Path) -> list[Training]:
     return [reports.training(objects.read(str(one), _MOST_BYTES).decode(errors="replace"), str(one)) for one in places]
 
 
-def _tuning(given: str | None, work: Path) -> Tuning | None:
-    return None
+def _searches(given: str | None, work: Path) -> list[Search]:
+    from binventory.learning import report as reports
+
+    places = [given] if given else sorted(map(str, work.glob("tune/*/tuning.json")))
+    return [reports.search(_read(one, "tuning", "binventory tune"), one) for one in places]
+
+
+def _read(place: str, what: str, maker: str) -> dict[str, Any]:
+    """The JSON object in a file. Raises RecordError where there is none."""
+    from binventory import objects
+    from binventory.errors import RecordError
+
+    try:
+        row = json.loads(objects.read(place, _MOST_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{place} is no {what}", str(error), maker) from None
+    if not isinstance(row, dict):
+        raise RecordError(f"{place} is no {what}", "it holds no object", maker)
+    return row

@@ -33,7 +33,7 @@ PAIRS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Scored:
     """An evaluation as its JSON tells it. ``views`` and ``seconds`` are None where an older one does not."""
 
     bundle: str
@@ -118,30 +118,49 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial: its number, ``state`` (complete, pruned, failed), value (None without one) and settings."""
+    """A trial of a search: its settings, how it ended, and validate's figures (None unless ``complete``)."""
 
     number: int
-    state: str
-    value: float | None
     settings: dict[str, Any]
+    state: str
+    log_loss: float | None
+    accuracy: float | None
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
-    """A search for a recipe, as its ``tuning.json`` tells it.
+class Gain:
+    """What the best trial does on validate beside the recipe that the search began with: differences with 95 %
+    intervals over runs. ``fresh``: of log loss, where photos judge that had no say in the choice."""
 
-    ``objective`` is lower for a better recipe; ``default`` is what the recipe untouched reached, ``best`` the best.
-    ``beaten`` is whether the search did better. ``importances`` of the settings sum to one; empty where too few trials
-    were done to tell.
-    """
+    n: int
+    runs: int
+    log_loss: float
+    log_loss_ci: tuple[float, float]
+    accuracy: float
+    accuracy_ci: tuple[float, float]
+    fresh: float
+    fresh_ci: tuple[float, float]
 
-    objective: str
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search for a recipe, as far as its ``tuning.json`` is told: ``best`` is the number of the trial with the least
+    log loss, trial 0 is the recipe untouched, and ``gain`` is None where that one is the best. ``importance``: the
+    settings' shares in being among the best trials; empty where too few trials tell."""
+
+    kind: str
+    base: str
     trials: tuple[Trial, ...]
-    default: float | None
-    best: float | None
-    beaten: bool
-    settings: dict[str, Any]
-    importances: dict[str, float]
+    best: int
+    gain: Gain | None
+    importance: dict[str, float]
+    objective: str
+
+    @property
+    def beats(self) -> bool:
+        """Whether the search did better: no part of the interval holds no change, and fresh photos say so, too."""
+        return self.gain is not None and self.gain.log_loss_ci[1] < 0 and self.gain.fresh < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +182,9 @@ class Report:
     sizes: dict[str, int]
     changed: dict[str, Any]
     data: Data
-    judged: tuple[Judgement, ...]
+    judged: tuple[Scored, ...]
     trainings: tuple[Training, ...]
-    tuning: Tuning | None
+    searches: tuple[Search, ...]
     answers: tuple[Answer, ...]
     pictures: dict[str, bytes]
     licence: str = ""
@@ -174,16 +193,18 @@ class Report:
     def as_row(self) -> dict[str, Any]:
         """The report as one JSON object, without the pictures."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
+        for told, search in zip(plain["searches"], self.searches, strict=True):
+            told["beats"] = search.beats
         return {name: value for name, value in plain.items() if name != "pictures"}
 
 
 def facts(
     bundle: Bundle,
     found: Exploration,
-    judged: Sequence[Judgement],
+    judged: Sequence[Scored],
     *,
     trainings: Iterable[Training] = (),
-    tuning: Tuning | None = None,
+    searches: Sequence[Search] = (),
     answers: Sequence[tuple[str, int, Count]] = (),
     pictures: Mapping[str, bytes] = {},
     licence: str = "",
@@ -200,18 +221,18 @@ def facts(
         _data(found, names),
         tuple(judged),
         _distinct(trainings),
-        tuning,
+        tuple(searches),
         tuple(Answer(Pictured(id, truth, names.get(id)), truth, count) for id, truth, count in answers),
         {name: pictures[id] for id, name in names.items()},
         licence,
     )
 
 
-def judgement(row: Mapping[str, Any], place: str) -> Judgement:
+def scored(row: Mapping[str, Any], place: str) -> Scored:
     """An evaluation from the JSON that ``evaluate --json`` printed. Raises RecordError where it is another thing."""
     told = {one.name: row[one.name] for one in fields(Figures) if one.name in row}
     try:
-        return Judgement(
+        return Scored(
             row["bundle"],
             msgspec.convert(row.get("asked", {}), Asked),
             row["n_seen"],
@@ -223,6 +244,14 @@ def judgement(row: Mapping[str, Any], place: str) -> Judgement:
     except (KeyError, msgspec.ValidationError) as error:
         why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise RecordError(f"{place} is no evaluation", why, "binventory evaluate --json > FILE") from None
+
+
+def search(row: Mapping[str, Any], place: str) -> Search:
+    """A search from the ``tuning.json`` that ``tune`` has written. Raises RecordError where it is another thing."""
+    try:
+        return msgspec.convert(row, Search)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"{place} is no tuning", str(error), "binventory tune writes it anew") from None
 
 
 def training(metrics: str, place: str) -> Training:
