@@ -55,8 +55,9 @@ def _members(report: Report) -> dict[str, bytes]:
     told = report.as_row() | {"plots": sorted(drawn), "answers": answers}
     return {
         TEMPLATE: (files("binventory") / "learning" / TEMPLATE).read_bytes(),
-        "facts.json": json.dumps(told).encode(),  # escaped to ASCII: a name that is not UTF-8 breaks nothing
-        **{name: text.encode() for name, text in drawn.items()},
+        # A file name may hold bytes that are no text, which become question marks.
+        "facts.json": json.dumps(told, ensure_ascii=False).encode(errors="replace"),
+        **{name: text.encode(errors="replace") for name, text in drawn.items()},
         **report.pictures,
     }
 
@@ -68,7 +69,7 @@ def _plots(report: Report) -> dict[str, str]:
         mix = plots.counts(report.data.mix.tally, report.data.reference, report.data.counted)
         drawn["mix.svg"] = plots.alone("columns", mix, 130)
     for number, one in enumerate(report.trainings):
-        drawn[f"training-{number}.svg"] = curve.drawn(one.rows, 210, 105)
+        drawn[f"training-{number}.svg"] = curve.drawn(one.rows, 230, 110)
     for number, judged in enumerate(report.judged):
         if judged.views:
             drawn[f"calibration-{number}.svg"] = plots.alone("calibration", judged.views.bins)
