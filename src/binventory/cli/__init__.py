@@ -82,8 +82,12 @@ def _usage(message: str) -> str:
     """Typer's message as our one sentence; the whole help where nothing was asked."""
     if message.startswith("Usage:"):
         return message
-    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    verb = "".join(f" {word}" for word in sys.argv[1:2] if word in known)
+    verb, group = "", typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        known = getattr(group, "commands", {})
+        if word not in known:
+            break
+        verb, group = f"{verb} {word}", known[word]
     stop = "" if message.endswith((".", "?", "!")) else "."
     return f"error: {message}{stop} Try: binventory{verb} --help."
 
