@@ -143,10 +143,13 @@ def lightened(data: bytes, name: str = "the photo") -> bytes:
     The same bytes come back where that picture would be too narrow to be read again. Raises PhotoError as ``decode``.
     """
     image = reduced(Image.fromarray(decode(data, name)))
-    if min(image.size) < MIN_SIDE:
-        return data
+    return data if min(image.size) < MIN_SIDE else png(np.asarray(image))
+
+
+def png(pixels: Pixels) -> bytes:
+    """A picture as PNG, every pixel as it is."""
     buffer = BytesIO()
-    image.save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -78,6 +78,11 @@ def asked(content_type: str | None, body: bytes) -> Asked:
     return Asked(tuple(one.photo for one in read), tuple(map(_photo, read)), several=True)
 
 
+def carried(asked: Asked) -> list[Photo | BinventoryError]:
+    """The photos that came with the request, in order; one that lies on S3 is an error, for nobody fetches it."""
+    return [_unread(one) if isinstance(one, Stored) else one for one in asked.photos]
+
+
 def answer_type(accept: str | None, several: bool) -> str:
     """The content type of the answer: the first of those that ``Accept`` likes best, by default the request's own kind.
 
@@ -173,6 +178,10 @@ def _photo(line: _Line) -> Photo | Stored | BinventoryError:
         return Photo(line.photo, base64.b64decode(line.image, validate=True))
     except (binascii.Error, ValueError) as error:
         return PhotoError(f"{line.photo} cannot be read", f"its image is no base64 ({error})", "encode it again")
+
+
+def _unread(one: Stored) -> PhotoError:
+    return PhotoError(f"{one.address} may not be read", "this server reads nothing from S3", "send the photo itself")
 
 
 def _outcome(line: bytes, name: str) -> Count | BinventoryError:

@@ -9,16 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from queue import Empty, SimpleQueue
 
 import numpy as np
-from PIL import Image
 
 from binventory.counting.counter import BATCH, Counter
 from binventory.errors import BinventoryError
 from binventory.photo import Pixels
-from binventory.records import Count, Photo
+from binventory.records import Count
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +86,7 @@ class Engine:
     def _run(self) -> None:
         try:
             counter = self._load()
-            photo = probe(counter)
-            self._count_probe(counter, photo)
+            self._try_out(counter)
         except Exception as error:  # whatever it is, it is told, and the process lives on to tell it
             self._fail("the model cannot be loaded", error)
             return
@@ -97,9 +94,9 @@ class Engine:
         while True:
             jobs = self._waiting()
             if jobs:
-                self._count(counter, jobs, photo)
+                self._count(counter, jobs)
             else:
-                self._probe(counter, photo)
+                self._examine(counter)
 
     def _waiting(self) -> list[_Job]:
         """The next jobs, together of a batch's size where so many wait; none after a while of quiet."""
@@ -110,29 +107,27 @@ class Engine:
                 jobs.append(self._jobs.get_nowait())
         return [job for job in jobs if job.counts.set_running_or_notify_cancel()]
 
-    def _count(self, counter: Counter, jobs: list[_Job], photo: Photo) -> None:
+    def _count(self, counter: Counter, jobs: list[_Job]) -> None:
         try:
             counts = iter(counter.count_fitted(np.stack([one for job in jobs for one in job.pictures])))
         except Exception as error:
             for job in jobs:
                 job.counts.set_exception(error)
             log.error("counting failed: %s", error)
-            self._probe(counter, photo)
+            self._examine(counter)
             return
         self._health = Health(None, time.monotonic())
         for job in jobs:
             job.counts.set_result([next(counts) for _ in job.pictures])
 
-    def _probe(self, counter: Counter, photo: Photo) -> None:
+    def _examine(self, counter: Counter) -> None:
         try:
-            self._count_probe(counter, photo)
+            self._try_out(counter)
         except Exception as error:
             self._fail("counting fails", error)
 
-    def _count_probe(self, counter: Counter, photo: Photo) -> None:
-        (outcome,) = counter.count_each([photo])
-        if isinstance(outcome, BinventoryError):
-            raise outcome
+    def _try_out(self, counter: Counter) -> None:
+        counter.try_out()
         self._health = Health(None, time.monotonic())
 
     def _fail(self, what: str, error: Exception) -> None:
@@ -140,16 +135,3 @@ class Engine:
         if self._health.trouble != trouble:
             log.error("%s", trouble)
         self._health = Health(trouble, self._health.worked)
-
-
-def probe(counter: Counter) -> Photo:
-    """A photo that every bundle can be asked about: its own first probe as a PNG, or a plain gradient."""
-    size, kept = counter.bundle.manifest.input, counter.bundle.probe
-    if kept is not None:
-        pixels = kept.photos[0]
-    else:
-        pixels = np.zeros((size.height, size.width, 3), np.uint8)
-        pixels[:] = np.linspace(0, 255, size.width).astype(np.uint8)[None, :, None]
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return Photo("the probe photo", buffer.getvalue())

@@ -301,8 +301,8 @@ def refuse_outside(address: str, allow: str | None) -> None:
     S3 keys are plain strings, but what handles them on the way may fold ``..`` or decode ``%2e``, so neither passes.
     """
     if allow is None:
-        why, next = "this server reads nothing from S3", "send the photo itself, or serve with --allow-s3 s3://PREFIX"
-        raise InputError(f"{address} may not be read", why, next)
+        raise InputError(f"{address} may not be read", "this server reads nothing from S3",
+                         "send the photo itself, or serve with --allow-s3 s3://PREFIX")  # fmt: skip
     root = allow.rstrip("/") + "/"
     parts = address.removeprefix("s3://").split("/")
     plain = address.isprintable() and not any(sign in address for sign in "%\\?#")
