@@ -89,18 +89,21 @@ def app(engine: Engine, limits: Limits) -> Starlette:
     )
 
 
-def serve(load: Callable[[], Counter], limits: Limits, listening: socket.socket) -> None:
-    """Serve on a listening socket until SIGTERM or SIGINT, then finish what is under way, and come back."""
-    config = uvicorn.Config(
-        app(Engine(load), limits),
+def server(engine: Engine, limits: Limits) -> uvicorn.Server:
+    """The web server around the application, not yet running."""
+    return uvicorn.Server(uvicorn.Config(
+        app(engine, limits),
         http="h11", ws="none", loop="asyncio", lifespan="on", log_config=None, log_level="error", access_log=False,
         server_header=False, proxy_headers=False, timeout_keep_alive=75, timeout_graceful_shutdown=_GRACE_S,
-        h11_max_incomplete_event_size=64 * 1024,
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+def serve(load: Callable[[], Counter], limits: Limits, listening: socket.socket) -> None:
+    """Serve on a listening socket until SIGTERM or SIGINT, then finish what is under way, and come back."""
     # uvicorn raises the signal again when it has drained; by then it has been heeded.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listening])
+    server(Engine(load), limits).run(sockets=[listening])
 
 
 def listen(host: str, port: int) -> socket.socket:
