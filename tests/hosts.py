@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +21,6 @@ import httpx
 from binventory.service import hosting
 from binventory.service.engine import Engine
 from binventory.service.hosting import Limits
-from s3server import free_ports
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = Path(__file__).parent / "photos"
@@ -112,6 +113,17 @@ def hosted_here(engine: Engine, limits: Limits) -> Iterator[str]:
         thread.join()
 
 
+def _registered_ports(number: int) -> list[int]:
+    """Free ports of loopback below 49152: multi-model-server refuses those that the system hands out."""
+    found: list[int] = []
+    while len(found) < number:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
+
+
 @contextmanager
 def handler_based(folder: Path, bundle: Path) -> Iterator[Host]:
     """multi-model-server with the toolkit's handler and our ``inference.py`` beside a bundle, as in ``model.tar.gz``.
@@ -125,7 +137,7 @@ def handler_based(folder: Path, bundle: Path) -> Iterator[Host]:
     shutil.copytree(bundle, model, ignore=shutil.ignore_patterns("__*"))
     shutil.copytree(ROOT / "sagemaker" / "code", model / "code")
     scratch.mkdir()
-    inference, management = free_ports(2)
+    inference, management = _registered_ports(2)
     (folder / "mms.properties").write_text(
         (settings / "default-mms.properties").read_text() + "\n"
         "default_service_handler=sagemaker_inference.default_handler_service\n"

@@ -223,12 +223,12 @@ def test_a_ping_is_answered_in_time_while_everyone_counts(host: Host, photos: li
 
     def count_on() -> None:
         while not stop.is_set():
-            assert host.post(lines(photos), LINES).status_code in (200, 429)
+            assert host.post(lines(photos[:16]), LINES).status_code in (200, 429)
 
     with ThreadPoolExecutor(8) as pool:
         working = [pool.submit(count_on) for _ in range(8)]
         took = []
-        for _ in range(10):
+        for _ in range(8):
             begun = time.monotonic()
             assert host.ping().status_code == 200
             took.append(time.monotonic() - begun)
@@ -240,7 +240,7 @@ def test_a_ping_is_answered_in_time_while_everyone_counts(host: Host, photos: li
 
 
 def test_sigterm_finishes_what_is_under_way_and_lets_nobody_in(tmp_path: Path, photos: list[Photo]) -> None:
-    many = lines(photos * 4)
+    many = lines(photos * 2)
     with hosted(tmp_path, "--bundle", "open", "--max-body", 20) as host, ThreadPoolExecutor(1) as pool:
         host.comes_up()
         under_way = pool.submit(host.post, many, LINES)
@@ -250,7 +250,7 @@ def test_sigterm_finishes_what_is_under_way_and_lets_nobody_in(tmp_path: Path, p
         with pytest.raises(httpx.ConnectError):
             host.ping()
         assert not under_way.done()
-        assert len(rows(under_way.result())) == 4 * len(photos)
+        assert len(rows(under_way.result())) == 2 * len(photos)
         assert host.process.wait(10) == 0
 
 
@@ -326,7 +326,7 @@ BODIES = st.binary(max_size=300) | st.lists(JSONISH.map(json.dumps), max_size=4)
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(BODIES, st.sampled_from([*wire.TAKEN, "application/json", ""]), st.sampled_from(["*/*", "", "application/json"]))
 def test_no_body_is_a_fault_of_the_server(host: Host, body: bytes, content_type: str, accept: str) -> None:
     answer = host.post(body, {"Content-Type": content_type, "Accept": accept})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import time
@@ -48,8 +49,11 @@ MEGABYTE = 1024 * 1024
 
 PROBLEM = "application/problem+json"
 _RETRY_AFTER_S = 2
-_GRACE_S = 25
+_GRACE_S = 24
 """How long what is under way may take after SIGTERM: SIGKILL comes after thirty seconds."""
+
+_LAST_S = 3
+"""How long the engine may take to end when all requests are answered."""
 
 _PASSED_OVER = 128 * MEGABYTE
 """How much of a refused body is read before the answer."""
@@ -70,13 +74,15 @@ class Limits:
 
 
 def app(engine: Engine, limits: Limits) -> Starlette:
-    """The application. The engine begins to load when the application starts."""
+    """The application. The engine begins to load when the application starts, and ends with it."""
     hosting = _Hosting(engine, limits)
 
     @asynccontextmanager
     async def started(_: Starlette) -> AsyncIterator[None]:
         engine.start()
         yield
+        if not await run_in_threadpool(engine.stop, _LAST_S):
+            log.error("counting hangs, and is left behind")
 
     return Starlette(
         routes=[
@@ -103,7 +109,11 @@ def serve(load: Callable[[], Counter], limits: Limits, listening: socket.socket)
     # uvicorn raises the signal again when it has drained; by then it has been heeded.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    server(Engine(load), limits).run(sockets=[listening])
+    engine = Engine(load)
+    server(engine, limits).run(sockets=[listening])
+    if not engine.stop(0):  # a thread within the network's native code cannot be ended, and would abort the process
+        logging.shutdown()
+        os._exit(1)
 
 
 def listen(host: str, port: int) -> socket.socket:
