@@ -57,8 +57,9 @@ test: install-dev ## Run the tests, those of training aside
 test-train: install-dev install-train ## Run the tests of training; one that is left out fails
 	BINVENTORY_TRAIN=required $(BIN)/python -m pytest -m train
 
-soak: install-dev image-check ## Read 50,000 damaged and hostile files, as the tests do 2,000; and image-check
+soak: install-dev ## Read 50,000 damaged and hostile files, as the tests do 2,000; then image-check
 	BINVENTORY_SOAK=50000 $(BIN)/python -m pytest -s tests/test_photo_hostile.py
+	$(MAKE) image-check
 
 image-check: install-dev ## Run the Dockerfile's steps in a bare Debian root and count a photo there (root, debootstrap)
 	$(BIN)/python tests/image.py $(addprefix --see ,$(SEE))

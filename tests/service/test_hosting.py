@@ -254,6 +254,39 @@ def test_sigterm_finishes_what_is_under_way_and_lets_nobody_in(tmp_path: Path, p
         assert host.process.wait(10) == 0
 
 
+HANGS = """
+import sys, time
+from binventory import Counter
+from binventory.service import hosting
+
+class Trunk:
+    identity, asked = "hangs", 0
+    def features(self, pictures):
+        self.asked += 1
+        time.sleep(0 if self.asked == 1 else 1000)
+        return trunk.features(pictures)
+
+counter = Counter.load("open")
+trunk = counter._trunk
+listening = hosting.listen("127.0.0.1", 0)
+print(listening.getsockname()[1], flush=True)
+hosting.serve(lambda: Counter(counter.bundle, Trunk()), hosting.Limits(), listening)
+"""
+
+
+def test_sigterm_ends_a_process_whose_model_hangs() -> None:
+    process = subprocess.Popen([sys.executable, "-c", HANGS], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+    until(url, 200)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}/invocations", content=(PHOTOS / "00112.jpg").read_bytes(), headers=JPEG, timeout=1)
+    process.terminate()
+    said = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 1
+    assert "terminate called" not in said
+
+
 def test_one_picture_is_answered_by_one_object_and_many_by_as_many_lines(
     host: Host, counter: Counter, photos: list[Photo]
 ) -> None:

@@ -31,9 +31,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from binventory import objects, photo
+from binventory import objects
 from binventory.counting import wire
-from binventory.counting.bundle import Input
 from binventory.counting.counter import BATCH, Counter, decoded
 from binventory.counting.wire import Asked, Stored
 from binventory.errors import BinventoryError, InputError, OutsideError, RequestError
@@ -51,6 +50,9 @@ PROBLEM = "application/problem+json"
 _RETRY_AFTER_S = 2
 _GRACE_S = 24
 """How long what is under way may take after SIGTERM: SIGKILL comes after thirty seconds."""
+
+_STORED_BYTES = 32 * MEGABYTE
+"""The largest photo that is read from S3."""
 
 _LAST_S = 3
 """How long the engine may take to end when all requests are answered."""
@@ -130,6 +132,8 @@ class _Hosting:
     def __init__(self, engine: Engine, limits: Limits) -> None:
         self._engine, self._limits = engine, limits
         self._under_way = 0
+        # A hostile photo may take a gibibyte to decode: only so many at once.
+        self._decoding = asyncio.Semaphore(os.cpu_count() or 1)
         self._told: str | None = ""
 
     async def ping(self, _: Request) -> Response:
@@ -195,7 +199,9 @@ class _Hosting:
         before: _Counting | None = None
         try:
             for chunk in chunks(asked.photos, BATCH):
-                ready = await run_in_threadpool(_prepared, chunk, size, allow)
+                there = await run_in_threadpool(_fetched, chunk, allow)
+                async with self._decoding:
+                    ready = await run_in_threadpool(list, decoded(there, size))
                 if before is not None:
                     outcomes += await self._counted(before, gone)
                 before = _Counting.begun(ready, self._engine)
@@ -291,11 +297,10 @@ class _Counting:
         return [one if isinstance(one, BinventoryError) else next(rest) for one in self.ready]
 
 
-def _prepared(
-    wanted: Sequence[Photo | Stored | BinventoryError], size: Input, allow: str | None
-) -> list[Pixels | BinventoryError]:
-    """Photos read where they lie on S3, decoded and fitted, each or its error."""
-    return list(decoded(ahead(partial(_there, allow=allow), wanted, threads=8), size))
+def _fetched(wanted: Sequence[Photo | Stored | BinventoryError], allow: str | None) -> list[Photo | BinventoryError]:
+    """The photos, read where they lie on S3, each or its error."""
+    here = [one for one in wanted if not isinstance(one, Stored)]
+    return here if len(here) == len(wanted) else list(ahead(partial(_there, allow=allow), wanted, threads=8))
 
 
 def _there(one: Photo | Stored | BinventoryError, allow: str | None) -> Photo | BinventoryError:
@@ -303,7 +308,7 @@ def _there(one: Photo | Stored | BinventoryError, allow: str | None) -> Photo | 
         return one
     try:
         refuse_outside(one.address, allow)
-        return Photo(one.address, objects.read(one.address, photo.MAX_BYTES))
+        return Photo(one.address, objects.read(one.address, _STORED_BYTES))
     except BinventoryError as error:
         return error
 
