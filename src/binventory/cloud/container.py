@@ -122,7 +122,7 @@ def read(base: Path, environ: Mapping[str, str], gpus: int) -> Job:
 
 def parse(
     hyperparameters: Mapping[str, Any], resources: Mapping[str, Any], channels: Mapping[str, Any],
-    checkpoints: Mapping[str, Any], base: Path, gpus: int = 0, name: str = "bundle",
+    checkpoints: Mapping[str, Any], base: Path, gpus: int = 0, name: str = "bundle", port: int = PORT,
 ) -> Job:  # fmt: skip
     """The job that the contents of the four files tell.
 
@@ -148,7 +148,7 @@ def parse(
     return Job(
         name, recipe, settings, None if start is None else str(start),
         {channel: base / "input" / "data" / channel for channel in channels},
-        hosts, host, resources.get("network_interface_name", "eth0"), gpus,
+        hosts, host, resources.get("network_interface_name", "eth0"), gpus, port,
         base / "model", base / "output", Path(checkpoints.get("LocalPath") or base / "checkpoints"),
     )  # fmt: skip
 
@@ -295,7 +295,7 @@ def _launcher(job: Job) -> list[str]:
         return []
     several = [
         "--nnodes", str(len(job.hosts)), "--node-rank", str(job.rank), "--master-addr", job.hosts[0],
-        "--master-port", os.environ.get("MASTER_PORT", _PORT),
+        "--master-port", str(job.port),
     ]  # fmt: skip
     place = several if len(job.hosts) > 1 else ["--standalone"]
     return ["-m", "torch.distributed.run", *place, "--nproc-per-node", str(processes)]
