@@ -1,4 +1,4 @@
-"""What a SageMaker training job runs: ``binventory train`` on the job's channels. See binventory.cloud.container."""
+"""What a SageMaker training job runs: ``binventory train`` on the job's channels."""
 
 from binventory.cloud.container import main
 

@@ -48,7 +48,8 @@ class Job:
 
     ``settings``: as ``--set`` takes them. ``base``: a shipped bundle to start from. ``channels``: the folder of each.
     ``hosts``: sorted, the first one leads; ``host`` is this one. ``interface``: the network's, to the other hosts.
-    ``gpus``: of this host. ``port``: of the first host, where all meet. ``model``, ``output``, ``checkpoints``: the folders that SageMaker keeps.
+    ``gpus``: of this host. ``port``: of the first host, where all meet. ``model``, ``output``, ``checkpoints``: the
+    folders that SageMaker keeps.
     """
 
     name: str
