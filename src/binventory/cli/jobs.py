@@ -216,7 +216,7 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> None:
     """List training and tuning jobs: their state, how long they ran, and what they cost."""
-    from binventory.cloud import following, session
+    from binventory.cloud import following, prices, session
 
     aws = session.opened(region)
     rows = []
@@ -229,7 +229,7 @@ def list_jobs(
             figure = row["validate_log_loss"]
             rows.append((
                 state.name, state.kind, state.status, "" if seconds is None else f"{seconds:,} s",
-                "" if row["dollars"] is None else f"${row['dollars']:.2f}", "" if figure is None else f"{figure:.4f}",
+                "" if row["dollars"] is None else prices.said(row["dollars"]), "" if figure is None else f"{figure:.4f}",
             ))  # fmt: skip
     if not as_json:
         terminal.print_table(("job", "kind", "state", "billed", "cost", "validate_log_loss"), rows)
