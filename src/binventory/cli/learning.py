@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from binventory.cli import terminal
+from binventory.cli import jobs, terminal
 from binventory.cli.counting import BundleOption, PriorOption, load_counter, tell_licence
 from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued, tell_missing
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from binventory.recipe import Recipe
 
 
+@jobs.elsewhere(jobs.train)
 def train(
     data: DataOption,
     out: Annotated[str, typer.Option(help="The bundle to write: a directory, a .tar.gz or s3://.", metavar="BUNDLE")],
