@@ -8,9 +8,11 @@ DATA := $(if $(PHOTOS),$(PHOTOS),$(DEMO)/bins)
 FLAGS := $(foreach dir,$(DATA),--data $(dir))
 # Which build of torch fits depends on the machine, so it has no hash, and what it needs comes with it.
 TORCH ?= 2.13.0
+# Folders with packages that pip's configuration names, if any: the steps of image-check run where these are not seen.
+SEE ?=
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help install install-dev install-train demo report test test-train soak check bench docs lock clean
+.PHONY: help install install-dev install-train demo report test test-train soak image-check check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -66,8 +68,12 @@ test: install-dev ## Run the tests, those of training aside
 test-train: install-dev install-train ## Run the tests of training; one that is left out fails
 	BINVENTORY_TRAIN=required $(BIN)/python -m pytest -m train
 
-soak: install-dev ## Read 50,000 damaged and hostile files, as the tests do 2,000
+soak: install-dev ## Read 50,000 damaged and hostile files, as the tests do 2,000; then image-check
 	BINVENTORY_SOAK=50000 $(BIN)/python -m pytest -s tests/test_photo_hostile.py
+	$(MAKE) image-check
+
+image-check: install-dev ## Run the Dockerfile's steps in a bare Debian root and count a photo there (root, debootstrap)
+	$(BIN)/python tests/image.py $(addprefix --see ,$(SEE))
 
 check: install-dev ## Lint, types, and what may import what
 	$(BIN)/ruff check .
@@ -81,8 +87,11 @@ bench: install-dev install-train ## Measure speed, as ratios in one run
 docs: install-dev ## Write the command reference from the commands themselves
 	$(BIN)/python docs/reference.py
 
-lock: install-dev ## Compile requirements/*.txt anew from *.in
-	for name in base dev train; do printf 'torch\ntorchvision\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --excludes - --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --excludes - --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+lock: install-dev ## Compile requirements/*.txt anew from *.in, and what a training job installs
+	for name in base dev train; do printf 'torch\ntorchvision\n' | $(LOCK) requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	printf 'torch\ntorchvision\n' | $(LOCK) requirements/sagemaker.in -o src/binventory/cloud/requirements.txt
 
 clean: ## Remove what make has made, the environment aside
 	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

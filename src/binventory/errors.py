@@ -2,13 +2,15 @@
 
     BinventoryError         what, why, next step
     ├── UsageError          exit 2, HTTP 400: the command or a setting is not one that exists
+    │   └── RequestError    a request that a server of ours does not take; HTTP 4xx or 503 as it says itself
     ├── InputError          exit 3, HTTP 422: what was given cannot be used
     │   ├── MissingError    there is nothing at an address
     │   ├── PhotoError      a photo without usable pixels
     │   ├── BundleError     a bundle that cannot be trusted or read
     │   ├── RecordError     a record, label or list that contradicts itself or cannot be read
     │   └── LeakError       a split whose sides share a bin
-    └── OutsideError        exit 4, HTTP 502: network, disk or another service failed
+    ├── OutsideError        exit 4, HTTP 502: network, disk or another service failed
+    └── StoppedError        exit 143, HTTP 503: told to end (SIGTERM), and did so in order
 
 Exit 1 is kept for the answer "no", which is no error. Exit 130 is an interrupt.
 """
@@ -48,6 +50,14 @@ class UsageError(BinventoryError):
     http_status = 400
 
 
+class RequestError(UsageError):
+    """A request that a server of ours does not take. ``http_status``: which 4xx, or 503 for not now."""
+
+    def __init__(self, what: str, why: str, next: str, http_status: int = 400) -> None:
+        super().__init__(what, why, next)
+        self.http_status = http_status
+
+
 class InputError(BinventoryError):
     """Something given by the user cannot be used as it is."""
 
@@ -82,3 +92,10 @@ class OutsideError(BinventoryError):
 
     exit_status = 4
     http_status = 502
+
+
+class StoppedError(BinventoryError):
+    """What was under way has been told to end (SIGTERM), has kept what it had, and can go on."""
+
+    exit_status = 143
+    http_status = 503

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from binventory.cli import terminal
+from binventory.cli import jobs, terminal
 from binventory.cli.counting import BundleOption, PriorOption, load_counter, tell_licence
 from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued, tell_missing
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from binventory.counting.bundle import Bundle
     from binventory.data.catalogue import Catalogue
     from binventory.learning.evaluate import Evaluation
+    from binventory.learning.full.run import Place
     from binventory.recipe import Recipe
 
 
+@jobs.elsewhere(jobs.train)
 def train(
     data: DataOption,
     out: Annotated[str, typer.Option(help="The bundle to write: a directory, a .tar.gz or s3://.", metavar="BUNDLE")],
@@ -36,6 +38,10 @@ def train(
         ),
     ] = None,
     work: WorkOption = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Full alone: where its checkpoint lies. Default: in the work folder.", metavar="DIR"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a bundle from photos and their counts: catalogue, split, fit, calibrate. Cached work is not done again.
@@ -48,10 +54,13 @@ def train(
     from binventory.data import catalogue as catalogues
 
     chosen = recipes.load(recipe, settings or ())
-    if chosen.kind == "full" and _assisting():
+    if chosen.kind == "full" and _assisting(data, work, checkpoints):
         return
     bundles.refuse_overwriting(out)
-    make = _full(chosen, base, weights) if chosen.kind == "full" else _quick(chosen, base, weights)
+    if chosen.kind == "full":
+        make = _full(chosen, base, weights, data, work, checkpoints)
+    else:
+        make = _quick(chosen, base, weights, checkpoints)
     found = catalogued(data, work, chosen)
     found = catalogues.split_sides(found, chosen.split, chosen.seed)
     terminal.tell(found.notes, found.rejects, found.work)
@@ -77,20 +86,25 @@ def train(
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
 
 
-def _quick(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[Catalogue, str], Bundle]:
+def _quick(
+    recipe: Recipe, base: str | None, weights: Path | None, checkpoints: Path | None
+) -> Callable[[Catalogue, str], Bundle]:
     """The training of a head on the trunk of a bundle, which is read first."""
     from binventory.counting import bundle as bundles
     from binventory.errors import UsageError
     from binventory.learning import quick
 
-    if weights is not None:
-        raise UsageError("--weights goes with the recipe full alone", "quick trains no network", "--recipe full")
+    for option, value in (("--weights", weights), ("--checkpoints", checkpoints)):
+        if value is not None:
+            raise UsageError(f"{option} goes with the recipe full alone", "quick trains no network", "--recipe full")
     start = bundles.load(base)
     tell_licence(start)
     return lambda data, name: quick.train(start, data, recipe, name, terminal.tracked)
 
 
-def _full(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[Catalogue, str], Bundle]:
+def _full(
+    recipe: Recipe, base: str | None, weights: Path | None, data: list[str], work: Path | None, checkpoints: Path | None
+) -> Callable[[Catalogue, str], Bundle]:
     """The fine-tuning of a network from a bundle, a file or timm's weights, which are read first."""
     from binventory.counting import bundle as bundles
     from binventory.errors import UsageError
@@ -101,17 +115,27 @@ def _full(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[C
         from binventory.learning.full import network, run
 
     start = network.from_bundle(bundles.load(base)) if base else network.from_timm(recipe.full, weights)
-    return lambda data, name: run.train(data, start, recipe, name, terminal.say, terminal.tracked)
+    place = _place(data, work, checkpoints)
+    return lambda found, name: run.train(found, start, recipe, name, terminal.say, terminal.tracked, place)
 
 
-def _assisting() -> bool:
+def _place(data: list[str], work: Path | None, checkpoints: Path | None) -> Place:
+    """Where things lie on this machine."""
+    from binventory.data import catalogue as catalogues
+    from binventory.learning.full.run import Place
+
+    work = work or catalogues.work_for(data)
+    return Place(tuple(catalogues.resolved(data)), work, checkpoints or work / "full")
+
+
+def _assisting(data: list[str], work: Path | None, checkpoints: Path | None) -> bool:
     """Whether this process is one that torchrun started to help the first, and has done so."""
     if os.environ.get("RANK", "0") == "0":
         return False
     with _torch_needed():
         from binventory.learning.full import run
 
-    run.assist()
+    run.assist(_place(data, work, checkpoints), terminal.tracked)
     return True
 
 
