@@ -87,7 +87,13 @@ def _quick(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[
         raise UsageError("--weights goes with the recipe full alone", "quick trains no network", "--recipe full")
     start = bundles.load(base)
     tell_licence(start)
-    return lambda data, name: quick.train(start, data, recipe, name, terminal.tracked)
+
+    def make(data: Catalogue, name: str) -> Bundle:
+        made = quick.train(start, data, recipe, name, terminal.tracked)
+        terminal.say(quick.told(made))
+        return made
+
+    return make
 
 
 def _full(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[Catalogue, str], Bundle]:
