@@ -103,7 +103,7 @@ def _full(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[C
 
     if base is not None and weights is not None:
         raise UsageError("--from and --weights exclude each other", "both were given", "one of them")
-    with _torch_needed():
+    with torch_needed():
         from binventory.learning.full import network, run
 
     start = network.from_bundle(bundles.load(base)) if base else network.from_timm(recipe.full, weights)
@@ -114,7 +114,7 @@ def _assisting() -> bool:
     """Whether this process is one that torchrun started to help the first, and has done so."""
     if os.environ.get("RANK", "0") == "0":
         return False
-    with _torch_needed():
+    with torch_needed():
         from binventory.learning.full import run
 
     run.assist()
@@ -122,7 +122,7 @@ def _assisting() -> bool:
 
 
 @contextmanager
-def _torch_needed() -> Iterator[None]:
+def torch_needed() -> Iterator[None]:
     """Raise UsageError where the extra is missing that fine-tuning needs."""
     from binventory.errors import UsageError
 

@@ -120,8 +120,8 @@ def sized(base: Bundle, side: int) -> Bundle:
         return base
     if not resizable(base):
         raise UsageError(
-            f"Setting quick.size={side} does not fit bundle {manifest.name}",
-            f"its trunk takes {own.height} x {own.width} pixels alone", "--set quick.size=0, or --from open",
+            f"quick.size={side} does not fit bundle {manifest.name}",
+            f"its trunk takes {own.height} x {own.width} pixels alone", "quick.size=0, or --from open",
         )  # fmt: skip
     probe = base.probe
     if probe is not None:
@@ -136,14 +136,19 @@ def resizable(base: Bundle) -> bool:
     return OnnxTrunk(base.trunk).height is None
 
 
-def tried(base: Bundle, sides: Sides, work: Path, recipe: Recipe, track: Track = untracked) -> tuple[Judgement, Choice]:
+def tried(base: Bundle, sides: Sides, work: Path, recipe: Recipe, own: bool = True) -> tuple[Judgement, Choice]:
     """What ``train`` would get right on validate with this recipe, and the head that it would choose; calibrate is
-    not looked into. Raises UsageError where the trunk does not take the recipe's size."""
+    not looked into. ``own``: whether the base's own head is among the choices, as it is for ``train``.
+
+    Raises UsageError where the trunk does not take the recipe's size.
+    """
     base = sized(base, recipe.quick.size)
     trunk = probed(base)
     photos = {"train": sides.train, "validate": sides.validate}
-    tables = {side: features.of(rows, trunk, base.manifest.input, work, track) for side, rows in photos.items()}
-    head, temperature, choices = _choose_head(base, tables, photos, recipe, track)
+    tables = {side: features.of(rows, trunk, base.manifest.input, work) for side, rows in photos.items()}
+    if not own:
+        base = replace(base, head=Head(np.zeros_like(base.head.weight), base.head.bias))
+    head, temperature, choices = _choose_head(base, tables, photos, recipe, untracked)
     truth = _levels(sides.validate)
     probs = tempered(head.log_probs(tables["validate"]), temperature)
     return metrics.judged(np.log(np.maximum(probs, 1e-12)), truth), min(choices, key=lambda one: one.log_loss)

@@ -62,7 +62,7 @@ def train(
 
     Raises RecordError where a side has too few labelled photos, UsageError where recipe or weights do not fit.
     """
-    plan = _planned(data, start, recipe)
+    plan = planned(data, start, recipe)
     _materialise(plan, track)
     with joined() as processes:
         tell(f"training on {processes.total} x {processes.device}; checkpoint, metrics and curve in {plan.folder}")
@@ -70,16 +70,15 @@ def train(
     return _bundled(network.cpu(), plan, name, tell, track)
 
 
-def tried(data: Catalogue, start: Start, recipe: Recipe, heard: Callable[[dict[str, float]], None]) -> Judgement:
-    """What ``train`` would get right on validate with this recipe, by the network of the last epoch before it is
-    exported. Goes on where a killed run stopped; ``train`` with the same recipe goes on from here.
+def tried(plan: Plan, heard: Callable[[dict[str, float]], None]) -> Judgement:
+    """What ``train`` would get right on validate by this plan, by the network of the last epoch before it is exported.
+    Goes on where a killed run stopped; ``train`` with the same recipe goes on from here.
 
-    ``heard`` takes each epoch's figures, and may end the training by raising; nothing but them is left of it then.
-    Raises RecordError and UsageError as ``train`` does.
+    ``heard`` takes each epoch's figures, and may end the training by raising; nothing is left to go on from then.
+    Raises UsageError as ``train`` does.
     """
-    plan = _planned(data, start, recipe)
-    with objects.locked(data.work / "pictures" / ".lock"):  # several at once would each scale the same photos
-        _materialise(plan, untracked)
+    with objects.locked(plan.work / "pictures" / ".lock"):  # several at once would each scale the same photos
+        prepare(plan)
 
     def kept(log_probs: loop.Floats, truths: fitting.Levels) -> dict[str, float]:
         with objects.replacing(plan.folder / _JUDGED) as temporary:
@@ -90,25 +89,31 @@ def tried(data: Catalogue, start: Start, recipe: Recipe, heard: Callable[[dict[s
         try:
             _fine_tune(plan, processes, lambda _: None, untracked, kept, heard)
         except Exception:
-            forget(data, start, recipe)
+            forget(plan)
             raise
     return metrics.judged(np.load(plan.folder / _JUDGED), _levels(plan.sides.validate))
 
 
-def prepare(data: Catalogue, start: Start, recipe: Recipe, track: Track = untracked) -> None:
-    """Scale the photos that a training with this recipe needs. Raises as ``train`` does."""
-    _materialise(_planned(data, start, recipe), track)
-
-
-def forget(data: Catalogue, start: Start, recipe: Recipe) -> None:
-    """Remove the checkpoint of a training that nobody goes on with."""
-    (_planned(data, start, recipe).folder / loop.CHECKPOINT).unlink(missing_ok=True)
-
-
-def _planned(data: Catalogue, start: Start, recipe: Recipe) -> Plan:
+def planned(data: Catalogue, start: Start, recipe: Recipe) -> Plan:
+    """What a training with this recipe needs to know. Raises RecordError where a side has too few labelled photos."""
     sides = _sides(data, recipe.full, start)
     quick.refuse_few(sides)
     return Plan(start, sides, recipe, data.work, data.work / "full" / _key(start, sides, recipe))
+
+
+def another(plan: Plan, recipe: Recipe) -> Plan:
+    """The plan with another recipe for the same photos."""
+    return replace(plan, recipe=recipe, folder=plan.work / "full" / _key(plan.start, plan.sides, recipe))
+
+
+def prepare(plan: Plan, track: Track = untracked) -> None:
+    """Scale the photos that a training needs, once."""
+    _materialise(plan, track)
+
+
+def forget(plan: Plan) -> None:
+    """Remove the checkpoint of a training that nobody goes on with."""
+    (plan.folder / loop.CHECKPOINT).unlink(missing_ok=True)
 
 
 def assist(track: Track = untracked) -> None:
