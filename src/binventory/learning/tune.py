@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import subprocess
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from multiprocessing import connection, get_context, parent_process
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def _watch(plan: Plan, study: Any, crew: _Crew, known: set[int], tell: Callable[
             trials.fail_stale(study)
         if trials.to_do(attempts, plan.trials, plan.token) is not None:
             crew.fill(plan.trials - len(done))
-        crew.wait(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)
 
 
 def _dying(plan: Plan, how: str) -> OutsideError:
@@ -129,54 +130,62 @@ def _dying(plan: Plan, how: str) -> OutsideError:
 
 
 class _Crew:
-    """The processes of one tuning."""
+    """The processes of one tuning. Each is told its plan on standard input, and ends where that ends: with this one."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.context = get_context("spawn")  # torch and the runtime hold threads, which a fork would not bring along
-        self.members: list[Any] = []
+        self.members: list[subprocess.Popen[bytes]] = []
         self.begun = 0
 
     def names(self) -> list[str]:
         """The names under which the living ones work."""
-        return [f"{self.plan.owner}{one.pid}" for one in self.members if one.is_alive()]
+        return [f"{self.plan.owner}{one.pid}" for one in self.members if one.poll() is None]
 
     def fill(self, wanted: int) -> None:
         """Start what is missing, each with its share of the processor."""
-        with _environment({name: str(self.plan.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}):
-            while len(self.members) < min(self.plan.jobs, wanted):
-                member = self.context.Process(target=_work, args=(self.plan, self.begun), daemon=True)
-                member.start()
-                self.members.append(member)
-                self.begun += 1
+        told = pickle.dumps(self.plan)
+        threads = {name: str(self.plan.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        around = os.environ | threads | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        while len(self.members) < min(self.plan.jobs, wanted):
+            words = [sys.executable, "-P", "-m", "binventory.learning.tune", str(self.begun), str(len(told))]
+            member = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=around)
+            self.members.append(member)
+            self.begun += 1
+            assert member.stdin is not None
+            with suppress(BrokenPipeError):  # it is dead already, as will be seen
+                member.stdin.write(told)
+                member.stdin.flush()
 
     def died(self) -> list[str]:
         """How those died that did since this was asked last; they, and those that ended well, are let go of."""
-        over = [one for one in self.members if not one.is_alive()]
+        over = [one for one in self.members if one.poll() is not None]
         self.members = [one for one in self.members if one not in over]
-        codes = [one.exitcode for one in over if one.exitcode]
-        return [f"signal {-code}" if code < 0 else f"status {code}" for code in codes]
-
-    def wait(self, seconds: float) -> None:
-        """Wait a while, or until one ends."""
-        if self.members:
-            connection.wait([one.sentinel for one in self.members], seconds)
-        else:
-            time.sleep(seconds)
+        codes = [one.wait() for one in over]
+        _let_go(over)
+        return [f"signal {-code}" if code < 0 else f"status {code}" for code in codes if code]
 
     def end(self) -> None:
         """End them all, at once."""
         for one in self.members:
             one.kill()
         for one in self.members:
-            one.join()
+            one.wait()
+        _let_go(self.members)
         self.members = []
 
 
-def _work(plan: Plan, number: int) -> None:
+def _let_go(members: Sequence[subprocess.Popen[bytes]]) -> None:
+    for one in members:
+        with suppress(BrokenPipeError):
+            assert one.stdin is not None
+            one.stdin.close()
+
+
+def _work(number: int, size: int) -> None:
     """A process of the crew: trial after trial, until there is nothing left to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    plan: Plan = pickle.loads(sys.stdin.buffer.read(size))
+    threading.Thread(target=_die_with_the_first, daemon=True).start()
     warnings.simplefilter("ignore")  # the first process has said what there is to say
     os.environ["LOCAL_RANK"] = str(number % _devices())
     try:
@@ -187,7 +196,14 @@ def _work(plan: Plan, number: int) -> None:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         objects.write(str(plan.folder / _LAST_WORDS), reason.encode(errors="replace"))
-        sys.exit(1)
+        os._exit(1)
+    os._exit(0)  # the thread that reads would hold up an ordinary end
+
+
+def _die_with_the_first() -> None:
+    """End this process when the one that started it has, however that came."""
+    sys.stdin.buffer.read(1)
+    os._exit(1)
 
 
 def _tidy(plan: Plan, done: Mapping[int, Attempt], new: int) -> None:
@@ -237,24 +253,5 @@ def _devices() -> int:
     return max(1, torch.cuda.device_count()) if torch else 1
 
 
-def _die_with_parent() -> None:
-    """End this process when the one that started it has, however that came."""
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Variables that processes started in this block inherit."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+if __name__ == "__main__":
+    _work(*map(int, sys.argv[1:]))

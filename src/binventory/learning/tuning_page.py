@@ -16,11 +16,12 @@ from binventory.learning.tuning import DEFAULT, Trial, Tuning, verdict
 
 TEMPLATE = "tuning.html.j2"
 _MOST_TICKS = 8
+_LOOKS = ("failed", "pruned", "complete", "default", "best")  # the later, the higher it lies
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A trial in a plot, at shares 0..1 of it. ``look``: best, default, complete or pruned; ``tip`` tells it."""
+    """A trial in a plot, at shares 0..1 of it. ``look``: best, default, or its state; ``tip`` tells it."""
 
     x: float
     y: float
@@ -152,7 +153,7 @@ def _dots(tuning: Tuning, scale: _Scale, place: Callable[[Trial], float | None])
         at = place(one)
         if loss is not None and at is not None:
             dots.append(Dot(at, scale(loss), _look(one, tuning), _tip(one)))
-    return tuple(sorted(dots, key=lambda dot: ("pruned", "complete", "default", "best").index(dot.look)))
+    return tuple(sorted(dots, key=lambda dot: _LOOKS.index(dot.look)))
 
 
 def _curves(tuning: Tuning, scale: _Scale) -> tuple[Curve, ...]:
@@ -171,7 +172,7 @@ def _curves(tuning: Tuning, scale: _Scale) -> tuple[Curve, ...]:
         for one in tuning.trials
         if one.epochs
     ]
-    return tuple(sorted(curves, key=lambda curve: ("pruned", "complete", "default", "best").index(curve.look)))
+    return tuple(sorted(curves, key=lambda curve: _LOOKS.index(curve.look)))
 
 
 def _look(one: Trial, tuning: Tuning) -> str:
