@@ -51,9 +51,12 @@ def usual(recipe: Recipe, sizes: Sequence[int]) -> tuple[Axis, ...]:
     ``sizes``: of the pictures, those that the trunk takes; its own one alone where it takes no other.
     """
     if recipe.kind == "quick":
+        least, most = min(recipe.quick.ridge), max(recipe.quick.ridge)
+        if least == most:
+            least, most = least / 10, most * 10
         return (
             Axis("quick.size", tuple(sorted(set(sizes)))),
-            Axis("quick.ridge", low=1e-5, high=3e-2, log=True),
+            Axis("quick.ridge", low=least, high=most, log=True),
             Axis("quick.balance", low=0.0, high=1.0),
         )
     full = recipe.full
