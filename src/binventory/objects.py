@@ -6,11 +6,13 @@ Paths go through the standard library, S3 through the room ``s3``.
 from __future__ import annotations
 
 import errno
+import fcntl
 import glob
 import os
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -94,6 +96,34 @@ def write(address: str, data: bytes) -> None:
         return
     with replacing(Path(address)) as temporary:
         temporary.write_bytes(data)
+
+
+@contextmanager
+def locked(path: Path, shared: bool = False, seconds: float | None = None) -> Iterator[bool]:
+    """Hold the lock of a file, made where it is missing, or share it with others that do; dead processes hold none.
+
+    Gives whether the lock was had within ``seconds`` (None: however long it takes). A file system without locks
+    counts as one where nobody else holds them.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    until = None if seconds is None else time.monotonic() + seconds
+    had = False
+    try:
+        while not had:
+            try:
+                fcntl.flock(handle, kind if until is None else kind | fcntl.LOCK_NB)
+                had = True
+            except BlockingIOError:
+                if until is not None and time.monotonic() > until:
+                    break
+                time.sleep(0.05)
+            except OSError:  # a file system without locks
+                had = True
+        yield had
+    finally:
+        os.close(handle)
 
 
 @contextmanager

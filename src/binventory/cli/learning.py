@@ -99,7 +99,13 @@ def _quick(
             raise UsageError(f"{option} goes with the recipe full alone", "quick trains no network", "--recipe full")
     start = bundles.load(base)
     tell_licence(start)
-    return lambda data, name: quick.train(start, data, recipe, name, terminal.tracked)
+
+    def make(data: Catalogue, name: str) -> Bundle:
+        made = quick.train(start, data, recipe, name, terminal.tracked)
+        terminal.say(quick.told(made))
+        return made
+
+    return make
 
 
 def _full(
@@ -111,7 +117,7 @@ def _full(
 
     if base is not None and weights is not None:
         raise UsageError("--from and --weights exclude each other", "both were given", "one of them")
-    with _torch_needed():
+    with torch_needed():
         from binventory.learning.full import network, run
 
     start = network.from_bundle(bundles.load(base)) if base else network.from_timm(recipe.full, weights)
@@ -132,7 +138,7 @@ def _assisting(data: list[str], work: Path | None, checkpoints: Path | None) -> 
     """Whether this process is one that torchrun started to help the first, and has done so."""
     if os.environ.get("RANK", "0") == "0":
         return False
-    with _torch_needed():
+    with torch_needed():
         from binventory.learning.full import run
 
     run.assist(_place(data, work, checkpoints), terminal.tracked)
@@ -140,7 +146,7 @@ def _assisting(data: list[str], work: Path | None, checkpoints: Path | None) -> 
 
 
 @contextmanager
-def _torch_needed() -> Iterator[None]:
+def torch_needed() -> Iterator[None]:
     """Raise UsageError where the extra is missing that fine-tuning needs."""
     from binventory.errors import UsageError
 

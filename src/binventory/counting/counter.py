@@ -164,8 +164,9 @@ def probed(bundle: Bundle, threads: int | None = None) -> OnnxTrunk:
 
     Raises BundleError where trunk, head and manifest do not fit each other.
     """
-    trunk = OnnxTrunk(bundle.trunk, threads)
     size, width = bundle.manifest.input, len(bundle.head.weight)
+    pixels = (size.height, size.width)
+    trunk = OnnxTrunk(bundle.trunk, threads, size=pixels)
     if (trunk.height, trunk.width, trunk.features_width) != (size.height, size.width, width):
         raise BundleError(
             f"Bundle {bundle.manifest.name} does not fit together",
@@ -189,13 +190,14 @@ def probed(bundle: Bundle, threads: int | None = None) -> OnnxTrunk:
             f"({bundle.manifest.runtime}); counts may be less sure than they say. Refit it here: train --from",
             stacklevel=3,
         )
-    return OnnxTrunk(bundle.trunk, threads, plain=True)
+    return OnnxTrunk(bundle.trunk, threads, plain=True, size=pixels)
 
 
 def _probe(bundle: Bundle, trunk: OnnxTrunk, threads: int | None) -> str:
     assert bundle.probe is not None
+    size = bundle.manifest.input
     for verdict, candidate in (("agrees", trunk), ("plain", None)):
-        runs = candidate or OnnxTrunk(bundle.trunk, threads, plain=True)
+        runs = candidate or OnnxTrunk(bundle.trunk, threads, plain=True, size=(size.height, size.width))
         expected = bundle.probe.features
         apart = np.linalg.norm(runs.features(bundle.probe.photos) - expected) / np.linalg.norm(expected)
         if apart <= TOLERANCE:
