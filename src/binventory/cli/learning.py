@@ -194,7 +194,7 @@ def evaluate(
     judged = evaluation.evaluate(
         counter, counter.bundle, found, rows,
         quantities=quantities, balanced=balanced, include_seen=include_seen,
-        prior=counter.prior, track=terminal.tracked,
+        prior=counter.prior, named=[Path(one).name for one in data], split=split, track=terminal.tracked,
     )  # fmt: skip
     for error in judged.unreadable:
         terminal.say(f"rejected: {error}")
