@@ -46,6 +46,11 @@ def is_remote(address: str) -> bool:
     return address.startswith("s3://")
 
 
+def signed() -> bool:
+    """Whether the environment names credentials."""
+    return any(os.environ.get(name) for name in _SIGNED_BY)
+
+
 def find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
     """The objects below a prefix that end in one of ``suffixes``, in order, hidden ones left out.
 

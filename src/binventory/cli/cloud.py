@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from binventory.cli import uploading
+
 app = typer.Typer(
     name="cloud",
     help="SageMaker and S3: photos up, jobs, endpoints, and what costs money now.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command()(uploading.upload)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -216,10 +216,15 @@ def samples(work: Path) -> list[tuple[str, Sample]]:
             "order by list_position(?, side), id",
             [order],
         ).fetchall()
-    return [
-        (address, Sample(id, count, run, side, sha256, likeness, tuple(rules), *rest))
-        for address, id, count, run, side, sha256, likeness, rules, *rest in rows
-    ]
+        pictured = {row[1] for row in rows}
+        told: dict[str, list[Link]] = {}
+        for link in (Link(*row) for row in base.execute("select one, other, why from links order by all").fetchall()):
+            told.setdefault(link.one if link.one in pictured else link.other, []).append(link)
+    found = []
+    for address, *known in rows:
+        sample = Sample(*known)
+        found.append((address, replace(sample, cleaned=tuple(sample.cleaned), links=tuple(told.get(sample.id, ())))))
+    return found
 
 
 def _settled(entries: Iterable[Entry], packs: Mapping[str, Shards]) -> dict[str, tuple[str, Sample]]:
@@ -272,9 +277,9 @@ def _link(
         return one not in settled or other not in settled or settled[one][0] != settled[other][0]
 
     by_id = {entry.id: entry for entry in entries}
-    found = [
-        link for link in links.copies({entry.id: entry.sha256 for entry in entries}) if apart(link.one, link.other)
-    ]
+    found = [link for _, one in settled.values() for link in one.links]
+    copies = links.copies({entry.id: entry.sha256 for entry in entries})
+    found += [link for link in copies if apart(link.one, link.other)]
     doubtful = []
     for one, other in links.neighbours(by_id.keys() | records.keys()):
         if not apart(one, other):

@@ -21,6 +21,7 @@ import msgspec
 
 from binventory import objects
 from binventory.data.layout import Found, Label, Source
+from binventory.data.links import Link
 from binventory.data.merge import Look
 from binventory.data.split import HELD, SIDES
 from binventory.errors import InputError, MissingError, RecordError
@@ -35,8 +36,8 @@ _LONGEST_KEY = 80  # a name in a plain tar header has 100 bytes
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One photo as its shard tells of it: what the catalogue knows, its run, its side, and the rules that leave it out
-    of learning (``cleaned``). ``count`` None: not labelled."""
+    """One photo as its shard tells of it: what the catalogue knows, its run, its side, the rules that leave it out of
+    learning (``cleaned``), and the links to other photos that the lower id tells of. ``count`` None: not labelled."""
 
     id: str
     count: int | None
@@ -50,6 +51,7 @@ class Sample:
     brightness: float
     contrast: float
     sharpness: float
+    links: tuple[Link, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """What stands in ``KEY.json``."""
