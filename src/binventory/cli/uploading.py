@@ -48,7 +48,7 @@ def upload(
     terminal.tell(found.notes, found.rejects, found.work)
     if found.unpictured:
         terminal.say(f"note: {len(found.unpictured):,} records have no photo and stay behind")
-    done = uploading.upload(found, place, chosen, megabytes, jobs, terminal.tracked)
+    done = uploading.upload(found, place, chosen, megabytes * 1_000_000, jobs, terminal.tracked)
     if done.older:
         few = ", ".join(done.older[:_OLDER_TOLD]) + (" …" if done.older[_OLDER_TOLD:] else "")
         terminal.say(f"note: {len(done.older):,} files of an older state lie there, too, and are left alone ({few})")

@@ -32,8 +32,8 @@ from binventory.s3 import Bucket
 if TYPE_CHECKING:
     from obstore.store import S3CredentialProvider
 
-MEGABYTES = 128
-"""Of a shard: large enough that opening it costs nothing, small enough to send again."""
+MOST = 128_000_000
+"""Bytes of a shard: large enough that opening it costs nothing, small enough to send again."""
 
 JOBS = 3
 """Shards on their way at once; each goes in parts, several at once, too."""
@@ -135,9 +135,10 @@ def refuse_data(to: str, sources: Iterable[str]) -> None:
 
 
 def upload(
-    data: Catalogue, to: Place, recipe: Recipe, megabytes: int = MEGABYTES, jobs: int = JOBS, track: Track = untracked
+    data: Catalogue, to: Place, recipe: Recipe, most: int = MOST, jobs: int = JOBS, track: Track = untracked
 ) -> Uploaded:
-    """Every photo of a split catalogue, in shards; then their index, and last their manifest. Safe to kill and repeat.
+    """Every photo of a split catalogue, in shards of at most ``most`` bytes; then their index, and last their manifest.
+    Safe to kill and repeat.
 
     Raises RecordError where there are no photos, InputError where S3 refuses or a photo can no longer be read, and
     OutsideError where S3 or the disk fails.
@@ -147,13 +148,13 @@ def upload(
         raise RecordError("There is nothing to upload", "the catalogue has no photos with a side", "check --data")
     there = to.there()
     arrived: list[_Arrived] = []
-    with at_once(lambda one, ended: _send(one, there, to, ended), _packed(samples, megabytes), jobs) as arrivals:
+    with at_once(lambda one, ended: _send(one, there, to, ended), _packed(samples, most), jobs) as arrivals:
         for _ in track(_photo_by_photo(arrivals, arrived), "uploading photos", len(samples)):
             pass
     arrived.sort(key=lambda one: ((*SIDES, HELD).index(one.shard.side), one.shard.name))
     placed = [replace(photo, shard=number) for number, one in enumerate(arrived) for photo in one.photos]
     indexed = shards.index(placed)
-    told = shards.manifest([one.shard for one in arrived], placed, indexed, _made(recipe, megabytes))
+    told = shards.manifest([one.shard for one in arrived], placed, indexed, _made(recipe, most))
     if there.get(told.index.name) != len(indexed):
         to.put(told.index.name, indexed)
     to.put(MANIFEST, shards.encoded(told))
@@ -163,7 +164,7 @@ def upload(
     return Uploaded(to.address, len(placed), len(sent), len(arrived) - len(sent), sum(sent), told.counts, tuple(older))
 
 
-def _packed(samples: Sequence[tuple[str, Sample]], megabytes: int) -> Iterator[Packed]:
+def _packed(samples: Sequence[tuple[str, Sample]], most: int) -> Iterator[Packed]:
     """The photos, read and held against the catalogue, in shards."""
 
     def read() -> Iterator[tuple[Sample, bytes]]:
@@ -175,7 +176,7 @@ def _packed(samples: Sequence[tuple[str, Sample]], megabytes: int) -> Iterator[P
                 raise InputError(f"{address} has changed", "it is not the photo that was catalogued", "run it again")
             yield sample, photo.data
 
-    return packing.packed(read(), megabytes * 1_000_000)
+    return packing.packed(read(), most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +202,10 @@ def _photo_by_photo(arrivals: Iterable[_Arrived], arrived: list[_Arrived]) -> It
         yield from one.photos
 
 
-def _made(recipe: Recipe, megabytes: int) -> dict[str, Any]:
+def _made(recipe: Recipe, most: int) -> dict[str, Any]:
     return {
         "by": f"binventory {binventory.__version__}",
-        "megabytes": megabytes,
+        "most_bytes": most,
         "seed": recipe.seed,
         "split": asdict(recipe.split),
         "link": asdict(recipe.link),
