@@ -127,6 +127,8 @@ class FullRecipe:
     ``blend``: share of the weights that it started from in those that it ends with. ``count_size``: the side in pixels
     at which the finished network counts (0: ``size``).
     ``learn``: the sides to learn from; with ``train+validate`` half of calibrate's runs stand in for validate.
+    ``pictures``: ``kept`` decodes each photo once into a file of the work folder; ``streamed`` reads and decodes it
+    anew each time, ahead of the network, and keeps nothing: for more photos than the disk holds. Both learn the same.
     ``save_seconds``: between checkpoints.
     """
 
@@ -154,6 +156,7 @@ class FullRecipe:
     blend: Share = 0.0
     count_size: Annotated[int, Meta(ge=0, le=1024)] = 0
     learn: Literal["train", "train+validate"] = "train"
+    pictures: Literal["kept", "streamed"] = "kept"
     save_seconds: NotNegative = 60.0
     camera: CameraRecipe = field(default_factory=CameraRecipe)
 

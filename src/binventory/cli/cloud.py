@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from binventory.cli import jobs
+from binventory.cli import jobs, uploading
 
 app = typer.Typer(
     name="cloud",
@@ -13,4 +13,5 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(uploading.upload)
 jobs.register(app)

@@ -26,6 +26,7 @@ from binventory.learning import export, features, fitting, metrics, quick
 from binventory.learning.full import camera, curve, loop, pictures
 from binventory.learning.full.loop import Material
 from binventory.learning.full.network import WEIGHTS, Features, Network, Start
+from binventory.learning.full.pictures import Pictures
 from binventory.learning.full.processes import Processes, joined
 from binventory.learning.metrics import Judgement
 from binventory.learning.quick import AND_PHOTOS, Sides
@@ -181,8 +182,9 @@ def _sides(data: Catalogue, recipe: FullRecipe, start: Start) -> Sides:
 
 
 def _key(start: Start, sides: Sides, recipe: Recipe) -> str:
-    """What names a training: its recipe but for saving and what comes after, where it starts, and its photos."""
-    told = replace(recipe.full, save_seconds=0.0, blend=0.0, count_size=0)
+    """What names a training: its recipe but for saving and what comes after, where it starts, and its photos, wherever
+    they lie and however they are read."""
+    told = replace(recipe.full, save_seconds=0.0, blend=0.0, count_size=0, pictures="kept")
     photos = [(row.sha256, row.count) for row in (*sides.train, *sides.validate)]
     text = f"{asdict(told)} {recipe.seed} {hashlib.sha256(start.weights or b'').hexdigest()} {photos}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -198,11 +200,11 @@ def _counted(recipe: FullRecipe) -> Input:
     return _input(replace(recipe, size=recipe.count_size or recipe.size))
 
 
-def _materialise(plan: Plan, track: Track) -> tuple[Any, Any]:
-    """The pictures to learn from and to judge on, scaled once."""
+def _materialise(plan: Plan, track: Track) -> tuple[Pictures, Pictures]:
+    """The pictures to learn from and to judge on: scaled once, or streamed."""
     recipe, sides = plan.recipe.full, plan.sides
-    learnt = pictures.of(sides.train, _input(recipe, _MARGIN), plan.work, track)
-    return learnt, pictures.of(sides.validate, _input(recipe), plan.work, track)
+    learnt = pictures.supplied(sides.train, _input(recipe, _MARGIN), recipe.pictures, plan.work, track)
+    return learnt, pictures.supplied(sides.validate, _input(recipe), recipe.pictures, plan.work, track)
 
 
 def _fine_tune(
@@ -295,10 +297,11 @@ def _bundled(network: Network, plan: Plan, name: str, tell: Callable[[str], None
     sides, size = plan.sides, _counted(plan.recipe.full)
     learnt, _ = _materialise(plan, track)
     whole = export.trunk(Features(network), size)
-    _check(whole, network, pictures.of(sides.validate[:_CHECKED], size, plan.work, track))
+    few = sides.validate[:_CHECKED]
+    _check(whole, network, pictures.Streamed(few, size)[np.arange(len(few))])
     head = Head(np.ascontiguousarray(network.head.weight.detach().numpy().T), network.head.bias.detach().numpy().copy())
     spread = np.linspace(0, len(learnt) - 1, min(len(learnt), _CALIBRATED)).astype(int)
-    seen = np.stack([camera.plain(learnt[one], size.width) for one in spread])
+    seen = np.stack([camera.plain(one, size.width) for one in learnt[spread]])
     small, compared = _quantised(whole, seen, head, plan, track)
     figures = " ".join(f"{name}={value:.4g}" for name, value in compared.items() if isinstance(value, float))
     tell(f"export {figures}")
