@@ -1,6 +1,6 @@
 """Fine-tuning from shards on S3, streamed and kept, as shares of the folder's throughput in one run.
 
-    python benchmarks/shards.py [--data DIR]... [--photos 256] [--rounds 3] [--backbone resnet50] [--size 192]
+    python benchmarks/shards.py [--data DIR]... [--photos 128] [--rounds 3] [--backbone resnet50] [--size 192]
 
 Needs the extra ``train``. The photos (drawn bins where no folder is given, else the first so many) lie in a folder, as
 shards in a folder (what a SageMaker channel is), and as shards on a SeaweedFS server on loopback. Each way trains the
@@ -60,7 +60,7 @@ def main() -> None:
     """Print photos a second of each way, and shares of the folder's."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", action="append", help="a folder of photos; may be repeated")
-    options.add_argument("--photos", type=int, default=256)
+    options.add_argument("--photos", type=int, default=128)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--backbone", default="resnet50")
     options.add_argument("--size", type=int, default=192)
@@ -102,7 +102,6 @@ def laid_out(data: list[str], scratch: Path, most: int) -> Iterator[Way]:
     yield Way("folder, streamed", folder, "streamed")
     yield Way("shards on S3, kept", s3, "kept")
     yield Way("shards on S3, streamed", s3, "streamed")
-    yield Way("shards in a channel, kept", channel, "kept")
     yield Way("shards in a channel, streamed", channel, "streamed")
 
 

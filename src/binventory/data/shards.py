@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -114,21 +114,21 @@ class Shards:
 
     def source(self) -> Source:
         """The shards as a source of photos beside others."""
-        place = f"{self.address}/{MANIFEST}"
-        found = []
-        for one in self.photos:
-            label = None if one.sample.count is None else Label(one.sample.count, place)
-            found.append(Found(one.sample.id, self.place(one), self.address, label))
+        stated = f"{self.address}/{MANIFEST}"
+        found = (
+            Found(one.id, place, self.address, None if one.count is None else Label(one.count, stated))
+            for place, one in self._placed()
+        )
         return Source(self.address, tuple(found))
 
     def looks(self) -> dict[str, Look]:
         """What a look at each photo would give, by its address."""
-        return {place: _look(place, one.sample) for one in self.photos if (place := self.place(one))}
+        return {place: _look(place, one) for place, one in self._placed()}
 
-    def place(self, one: Placed) -> str:
-        """The address of a photo's bytes."""
-        file = f"{self.address}/{self.manifest.shards[one.shard].name}"
-        return Part(file, one.offset, one.length, one.sample.sha256[:12]).address
+    def _placed(self) -> Iterator[tuple[str, Sample]]:
+        files = [f"{self.address}/{one.name}" for one in self.manifest.shards]
+        for one in self.photos:
+            yield Part(files[one.shard], one.offset, one.length, one.sample.sha256[:12]).address, one.sample
 
 
 def key(id: str) -> str:

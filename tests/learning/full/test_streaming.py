@@ -148,9 +148,9 @@ def test_two_processes_ask_for_each_photo_once_an_epoch(
     assert set(asked.values()) == {RECIPE.full.epochs}
     own = plan(str(bins), RECIPE, weights, tmp_path / "alone")
     run._fine_tune(own, Processes(0, 1, torch.device("cpu")), lambda _: None, lambda items, *_: items)
-    for alone, together in zip(metrics(own), metrics(planned), strict=True):
+    for alone, both in zip(metrics(own), metrics(planned), strict=True):
         for name in ("train_loss", "validate_log_loss"):
-            assert float(together[name]) == pytest.approx(float(alone[name]), rel=1e-3)
+            assert float(both[name]) == pytest.approx(float(alone[name]), rel=1e-3)
 
 
 def test_faults_in_mid_epoch_are_survived_and_a_refusal_ends_it_in_a_sentence(
