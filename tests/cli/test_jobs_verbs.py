@@ -21,7 +21,8 @@ pytestmark = pytest.mark.timeout(400)
 GROUP = "/aws/sagemaker/TrainingJobs"
 DATA, TO = "s3://private/cloud/bins", "s3://private/cloud/site"
 TINY = ("full.backbone=test_resnet", "full.size=64", "full.epochs=2", "full.precision=fp32", "full.batch=16",
-        "split.train=0.5", "split.validate=0.2", "split.calibrate=0.2", "split.test=0.1", "quick.rounds=30")  # fmt: skip
+        "split.train=0.5", "split.validate=0.2", "split.calibrate=0.2", "split.test=0.1",
+        "quick.rounds=30")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +208,8 @@ def test_a_bucket_that_is_not_there_is_named(aws: World, tmp_path: Path) -> None
     )
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == (
-        "error: Bucket nowhere cannot be used. There is none of that name. Try: aws s3 mb s3://nowhere, or another --to."
+        "error: Bucket nowhere cannot be used. There is none of that name. "
+        "Try: aws s3 mb s3://nowhere, or another --to."
     )
 
 
