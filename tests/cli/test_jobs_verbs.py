@@ -81,7 +81,7 @@ def test_bins_become_a_bundle_by_a_job_that_really_runs(aws: World, bins: Path, 
         assert line in done.stderr
     assert (tmp_path / "site" / "bundle.json").exists()
 
-    judged = binventory("evaluate", "--bundle", told["bundle"], "--data", bins, "--split", "test", "--json")
+    judged = binventory("evaluate", "--bundle", told["bundle"], "--data", bins, "--json")
     assert judged.returncode == 0, judged.stderr
     assert rows(judged)[0]["figures"]["n"] > 0
 
