@@ -1,0 +1,605 @@
+"""Models, endpoints, batch transform and the registry of the wire: endpoints really stand up, as our hosting app.
+
+A model's archive is fetched from S3 and unpacked into a folder as SageMaker does at /opt/ml/model; the endpoint is
+``binventory serve --hosting`` over it, in a process of its own, and calls are forwarded to it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from binventory import objects
+from wire.server import RefusalError, Reply, Request, Wire, arn, paged, refuse_invalid
+
+_READY_S = 60
+_MOST_ARCHIVE = 700 * 1024 * 1024
+_SCALING = "AnyScaleFrontendService"
+
+
+@dataclass(slots=True)
+class Container:
+    """A running hosting app. ``serve``: the words after ``binventory`` that start it."""
+
+    folder: tempfile.TemporaryDirectory[str]
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def call(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+        """What the app answers, whatever its status. Raises OSError where it does not."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, dict(headers or {}), method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return Reply(answer.read(), answer.status, {"Content-Type": answer.headers.get("Content-Type", "")})
+        except urllib.error.HTTPError as error:
+            return Reply(error.read(), error.code, {"Content-Type": error.headers.get("Content-Type", "")})
+
+    def healthy(self) -> bool:
+        """Whether ``/ping`` says 200."""
+        try:
+            return self.call("GET", "/ping").status == 200
+        except OSError:
+            return False
+
+    def end(self) -> None:
+        """End it as SageMaker does: SIGTERM, and SIGKILL where that does not do."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
+        self.folder.cleanup()
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """An endpoint's books and its container."""
+
+    config: str
+    status: str
+    made: datetime
+    changed: datetime
+    tags: list[dict[str, str]]
+    reason: str = ""
+    container: Container | None = None
+
+
+@dataclass(slots=True)
+class Hosting:
+    """The books of everything that serves. ``broken``: images whose container does not start."""
+
+    wire: Wire
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    transforms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    packages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    policies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def later(self, work: Any, *given: Any) -> None:
+        """Do something in a thread of its own, as the service does what takes minutes."""
+        thread = threading.Thread(target=work, args=given, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def end(self) -> None:
+        for thread in self.threads:
+            thread.join(30)
+        for one in self.endpoints.values():
+            if one.container:
+                one.container.end()
+
+
+def install(wire: Wire) -> Hosting:
+    """Let the wire answer for everything that serves."""
+    books = Hosting(wire)
+    wire.ending(books.end)
+    for name in (
+        "CreateModel", "DescribeModel", "DeleteModel", "ListModels",
+        "CreateEndpointConfig", "DescribeEndpointConfig", "DeleteEndpointConfig", "ListEndpointConfigs",
+        "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "DeleteEndpoint", "ListEndpoints",
+        "CreateTransformJob", "DescribeTransformJob", "ListTransformJobs",
+        "CreateModelPackageGroup", "DescribeModelPackageGroup", "CreateModelPackage", "DescribeModelPackage",
+        "ListModelPackages", "UpdateModelPackage", "AddTags", "ListTags",
+    ):  # fmt: skip
+        wire.on(f"SageMaker.{name}", _locked(books, _ANSWERS[name]))
+    for name in ("RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy"):
+        wire.on(f"{_SCALING}.{name}", _locked(books, _ANSWERS[name]))
+    wire.route("POST", r"/endpoints/([^/]+)/invocations", lambda request: _invoke(books, request))
+    wire.route("POST", r"/schedules/([^/]+)", lambda request: _schedule(books, request, new=True))
+    wire.route("PUT", r"/schedules/([^/]+)", lambda request: _schedule(books, request, new=False))
+    wire.route("DELETE", r"/schedules/([^/]+)", lambda request: _unschedule(books, request))
+    return books
+
+
+def _locked(books: Hosting, answer: Any) -> Any:
+    def held(request: dict[str, Any]) -> Mapping[str, Any]:
+        with books.wire.lock:
+            found: Mapping[str, Any] = answer(books, request)
+            return found
+
+    return held
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _missing(kind: str, name: str) -> RefusalError:
+    return RefusalError("ValidationException", f'Could not find {kind} "{arn(kind.replace(" ", "-"), name)}".')
+
+
+def _new(books: dict[str, Any], kind: str, name: str) -> None:
+    if name in books:
+        raise RefusalError("ValidationException", f'Cannot create already existing {kind} "{arn(kind, name)}".')
+
+
+def _remember(books: Hosting, place: str, request: Mapping[str, Any]) -> None:
+    books.tags[place] = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
+
+
+# --- models and configurations ---------------------------------------------------------------------------------------
+
+
+def _create_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["ModelName"]
+    _new(books.models, "model", name)
+    container = request["PrimaryContainer"]
+    if package := container.get("ModelPackageName"):
+        found = books.packages.get(package)
+        if found is None:
+            raise _missing("model-package", package)
+        if found["ModelApprovalStatus"] != "Approved":
+            raise RefusalError("ValidationException", f"Model package {package} is not approved.")
+    else:
+        try:
+            objects.read(container["ModelDataUrl"], _MOST_ARCHIVE)
+        except Exception:
+            raise RefusalError("ValidationException", f"Could not find model data at {container['ModelDataUrl']}.") from None
+    books.models[name] = {**request, "CreationTime": _now(), "ModelArn": arn("model", name)}
+    _remember(books, arn("model", name), request)
+    return {"ModelArn": arn("model", name)}
+
+
+def _describe_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    if request["ModelName"] not in books.models:
+        raise _missing("model", request["ModelName"])
+    found = {key: value for key, value in books.models[request["ModelName"]].items() if key != "Tags"}
+    return found
+
+
+def _delete_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    if books.models.pop(request["ModelName"], None) is None:
+        raise _missing("model", request["ModelName"])
+    return {}
+
+
+def _list_models(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    rows = [{key: one[key] for key in ("ModelName", "ModelArn", "CreationTime")} for one in books.models.values()
+            if request.get("NameContains", "") in one["ModelName"]]  # fmt: skip
+    return paged(rows, request, "Models")
+
+
+def _create_config(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["EndpointConfigName"]
+    _new(books.configs, "endpoint-config", name)
+    for variant in request["ProductionVariants"]:
+        if variant["ModelName"] not in books.models:
+            raise _missing("model", variant["ModelName"])
+        if ("ServerlessConfig" in variant) == ("InstanceType" in variant):
+            raise RefusalError("ValidationException", "Give InstanceType or ServerlessConfig, and not both.")
+    books.configs[name] = {**request, "CreationTime": _now(), "EndpointConfigArn": arn("endpoint-config", name)}
+    _remember(books, arn("endpoint-config", name), request)
+    return {"EndpointConfigArn": arn("endpoint-config", name)}
+
+
+def _describe_config(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    if request["EndpointConfigName"] not in books.configs:
+        raise _missing("endpoint-config", request["EndpointConfigName"])
+    return {key: value for key, value in books.configs[request["EndpointConfigName"]].items() if key != "Tags"}
+
+
+def _delete_config(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["EndpointConfigName"]
+    if books.configs.pop(name, None) is None:
+        raise _missing("endpoint-config", name)
+    return {}
+
+
+def _list_configs(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    rows = [{key: one[key] for key in ("EndpointConfigName", "EndpointConfigArn", "CreationTime")}
+            for one in books.configs.values() if request.get("NameContains", "") in one["EndpointConfigName"]]  # fmt: skip
+    return paged(rows, request, "EndpointConfigs")
+
+
+# --- endpoints -------------------------------------------------------------------------------------------------------
+
+
+def _create_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name, config = request["EndpointName"], request["EndpointConfigName"]
+    _new(books.endpoints, "endpoint", name)
+    if config not in books.configs:
+        raise _missing("endpoint-config", config)
+    books.endpoints[name] = Endpoint(config, "Creating", _now(), _now(), request.get("Tags", []))
+    _remember(books, arn("endpoint", name), request)
+    books.later(_start, books, name, config)
+    return {"EndpointArn": arn("endpoint", name)}
+
+
+def _update_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name, config = request["EndpointName"], request["EndpointConfigName"]
+    one = _endpoint(books, name)
+    if one.status != "InService":
+        raise RefusalError("ValidationException", f"Cannot update in-progress endpoint \"{arn('endpoint', name)}\".")
+    if config == one.config:
+        raise RefusalError("ValidationException", f"Endpoint configuration {config} is the one in use.")
+    if config not in books.configs:
+        raise _missing("endpoint-config", config)
+    if f"endpoint/{name}/variant/AllTraffic" in books.targets:
+        raise RefusalError("ValidationException", "The variant AllTraffic is registered as a scalable target.")
+    one.status = "Updating"
+    books.later(_start, books, name, config)
+    return {"EndpointArn": arn("endpoint", name)}
+
+
+def _start(books: Hosting, name: str, config: str) -> None:
+    """Stand up the container of a configuration; where it is up, it takes the place of the old one."""
+    model = books.models[books.configs[config]["ProductionVariants"][0]["ModelName"]]
+    container, reason = _container(books, model)
+    with books.wire.lock:
+        one = books.endpoints.get(name)
+        if one is None or one.status == "Deleting":  # deleted meanwhile
+            if container:
+                container.end()
+            return
+        old, updating = one.container, one.status == "Updating"
+        one.changed = _now()
+        if container is None and updating:
+            one.status, one.reason = "InService", reason
+            return
+        one.status, one.reason = ("InService", "") if container else ("Failed", reason)
+        one.container, one.config = container, config
+    if old:
+        old.end()
+
+
+def _container(books: Hosting, model: Mapping[str, Any]) -> tuple[Container | None, str]:
+    """The container of a model, up and healthy; or None, and why."""
+    given = model["PrimaryContainer"]
+    if package := given.get("ModelPackageName"):
+        given = books.packages[package]["InferenceSpecification"]["Containers"][0]
+    folder = tempfile.TemporaryDirectory(prefix="binventory-endpoint-")
+    with tarfile.open(fileobj=io.BytesIO(objects.read(given["ModelDataUrl"], _MOST_ARCHIVE)), mode="r:gz") as archive:
+        archive.extractall(folder.name, filter="data")
+    if given["Image"] in books.broken:
+        folder.cleanup()
+        return None, "The primary container for production variant AllTraffic did not pass the ping health check."
+    port_file = Path(folder.name).parent / f"{Path(folder.name).name}.port"
+    process, port = _serve(folder.name, given.get("Environment", {}), port_file)
+    container = Container(folder, process, port)
+    until = time.monotonic() + _READY_S
+    while time.monotonic() < until and process.poll() is None:
+        if container.healthy():
+            return container, ""
+        time.sleep(0.1)
+    container.end()
+    return None, "The primary container for production variant AllTraffic did not pass the ping health check."
+
+
+def _serve(model: str, environment: Mapping[str, str], port_file: Path) -> tuple[subprocess.Popen[bytes], int]:
+    from s3server import free_ports
+
+    (port,) = free_ports(1)
+    keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SM_", "SAGEMAKER_"))}
+    command = [sys.executable, "-m", "binventory", "serve", "--hosting", "--bundle", model, "--host", "127.0.0.1",
+               "--port", str(port)]  # fmt: skip
+    process = subprocess.Popen(command, env={**keep, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)  # fmt: skip
+    return process, port
+
+
+def _endpoint(books: Hosting, name: str) -> Endpoint:
+    if name not in books.endpoints:
+        raise _missing("endpoint", name)
+    return books.endpoints[name]
+
+
+def _describe_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["EndpointName"]
+    one = _endpoint(books, name)
+    variants = []
+    for variant in books.configs[one.config]["ProductionVariants"]:
+        there: dict[str, Any] = {"VariantName": variant["VariantName"]}
+        if "ServerlessConfig" in variant:
+            there["CurrentServerlessConfig"] = variant["ServerlessConfig"]
+        else:
+            there["CurrentInstanceCount"] = there["DesiredInstanceCount"] = variant["InitialInstanceCount"]
+        variants.append(there)
+    said = {"FailureReason": one.reason} if one.reason else {}
+    return {
+        "EndpointName": name, "EndpointArn": arn("endpoint", name), "EndpointConfigName": one.config,
+        "EndpointStatus": one.status, "CreationTime": one.made, "LastModifiedTime": one.changed,
+        "ProductionVariants": variants, **said,
+    }  # fmt: skip
+
+
+def _delete_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["EndpointName"]
+    one = _endpoint(books, name)
+    one.status = "Deleting"
+    books.later(_take_down, books, name, one)
+    return {}
+
+
+def _take_down(books: Hosting, name: str, one: Endpoint) -> None:
+    if one.container:
+        one.container.end()
+    with books.wire.lock:
+        books.endpoints.pop(name, None)
+        books.tags.pop(arn("endpoint", name), None)
+        books.targets.pop(f"endpoint/{name}/variant/AllTraffic", None)
+
+
+def _list_endpoints(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    rows = [{"EndpointName": name, "EndpointArn": arn("endpoint", name), "CreationTime": one.made,
+             "LastModifiedTime": one.changed, "EndpointStatus": one.status}
+            for name, one in books.endpoints.items()]  # fmt: skip
+    return paged(rows, request, "Endpoints")
+
+
+def _invoke(books: Hosting, request: Request) -> Reply:
+    """The runtime: forward a call to the container, and tell its failure as SageMaker does."""
+    name = urllib.parse.unquote(request.caught[0])
+    one = books.endpoints.get(name)
+    if one is None or one.container is None or one.status not in ("InService", "Updating"):
+        raise RefusalError("ValidationError", f"Endpoint {name} of account 123456789012 not found.")
+    serverless = "ServerlessConfig" in books.configs[one.config]["ProductionVariants"][0]
+    most = 4 * 1024 * 1024 if serverless else 6_291_456
+    if len(request.body) > most:
+        raise RefusalError("ValidationError", f"Request body larger than {most} bytes.")
+    headers = {header: value for header, value in request.headers.items() if header.lower() in ("content-type", "accept")}
+    try:
+        answer = one.container.call("POST", "/invocations", request.body, headers)
+    except OSError:
+        answer = Reply(b"worker died", 500)
+    if answer.status == 200:
+        return Reply(answer.body, 200, {**answer.headers, "x-Amzn-Invoked-Production-Variant": "AllTraffic"})
+    said = {
+        "Message": f"Received error ({answer.status}) from model. See the logs.",
+        "OriginalStatusCode": answer.status,
+        "OriginalMessage": answer.body.decode(errors="replace")[:2000],
+        "LogStreamArn": "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/sagemaker/Endpoints/x",
+    }
+    return Reply(json.dumps(said).encode(), 424, {"Content-Type": "application/json", "x-amzn-ErrorType": "ModelError"})
+
+
+# --- batch transform -------------------------------------------------------------------------------------------------
+
+
+def _create_transform(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["TransformJobName"]
+    if name in books.transforms:
+        raise RefusalError("ResourceInUse", f"Job name must be unique within an AWS account and region, {name} exists.")
+    if request["ModelName"] not in books.models:
+        raise _missing("model", request["ModelName"])
+    if request.get("MaxConcurrentTransforms", 1) * request.get("MaxPayloadInMB", 6) > 100:
+        raise RefusalError("ValidationException", "MaxConcurrentTransforms * MaxPayloadInMB must not exceed 100 MB.")
+    place = arn("transform-job", name)
+    books.transforms[name] = {
+        **request, "TransformJobArn": place, "TransformJobStatus": "InProgress", "CreationTime": _now(),
+    }  # fmt: skip
+    _remember(books, place, request)
+    books.later(_transform, books, name)
+    return {"TransformJobArn": place}
+
+
+def _transform(books: Hosting, name: str) -> None:
+    """Call the model for each object, and write what it answers; one that fails leaves nothing and fails the job."""
+    job = books.transforms[name]
+    begun = _now()
+    container, reason = _container(books, books.models[job["ModelName"]])
+    failed = 0
+    if container:
+        try:
+            for address, below in _inputs(job["TransformInput"]["DataSource"]["S3DataSource"]):
+                most = job["MaxPayloadInMB"] * 1024 * 1024
+                data = objects.read(address, 10 * most)
+                answer = Reply(b"", 413) if len(data) > most else container.call(
+                    "POST", "/invocations", data, {"Content-Type": job["TransformInput"]["ContentType"],
+                                                   "Accept": job["TransformOutput"]["Accept"]})  # fmt: skip
+                if answer.status == 200:
+                    objects.write(f"{job['TransformOutput']['S3OutputPath']}/{below}.out", answer.body)
+                else:
+                    failed += 1
+        except Exception as error:  # whatever it was, the job has failed
+            reason = f"InternalServerError: {error}"
+        container.end()
+    if failed:
+        reason = "ClientError: See job logs for more information"
+    with books.wire.lock:
+        said = {"FailureReason": reason} if reason else {}
+        job.update(TransformJobStatus="Failed" if reason else "Completed", TransformStartTime=begun,
+                   TransformEndTime=_now(), **said)  # fmt: skip
+
+
+def _inputs(source: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The objects of a source by address and by what stands for them in the output."""
+    if source["S3DataType"] == "S3Prefix":
+        root = source["S3Uri"].rstrip("/")
+        found = objects.find(root, frozenset({".jpg", ".jpeg", ".png", ".json", ".txt"}))
+        return [(one, one.removeprefix(f"{root}/")) for one in found]
+    first, *keys = json.loads(objects.read(source["S3Uri"], 1 << 24))
+    return [(first["prefix"] + key, key) for key in keys]
+
+
+def _describe_transform(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["TransformJobName"]
+    if name not in books.transforms:
+        raise _missing("transform job", name)
+    return {key: value for key, value in books.transforms[name].items() if key != "Tags"}
+
+
+def _list_transforms(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    keys = ("TransformJobName", "TransformJobArn", "CreationTime", "TransformJobStatus")
+    rows = [{key: one[key] for key in keys} for one in books.transforms.values()
+            if request.get("StatusEquals", one["TransformJobStatus"]) == one["TransformJobStatus"]]  # fmt: skip
+    return paged(rows, request, "TransformJobSummaries")
+
+
+# --- the registry ----------------------------------------------------------------------------------------------------
+
+
+def _create_group(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["ModelPackageGroupName"]
+    _new(books.groups, "model-package-group", name)
+    books.groups[name] = request
+    _remember(books, arn("model-package-group", name), request)
+    return {"ModelPackageGroupArn": arn("model-package-group", name)}
+
+
+def _describe_group(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["ModelPackageGroupName"]
+    if name not in books.groups:
+        raise RefusalError("ValidationException", f"ModelPackageGroup {arn('model-package-group', name)} does not exist.")
+    return {
+        "ModelPackageGroupName": name, "ModelPackageGroupArn": arn("model-package-group", name), "CreationTime": _now(),
+        "CreatedBy": {}, "ModelPackageGroupStatus": "Completed",
+    }  # fmt: skip
+
+
+def _create_package(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    group = request["ModelPackageGroupName"]
+    if "Tags" in request:
+        raise RefusalError("ValidationException", "Tags are not supported for versioned model packages.")
+    if group not in books.groups:
+        raise _missing("model-package-group", group)
+    number = 1 + sum(one["ModelPackageGroupName"] == group for one in books.packages.values())
+    place = arn("model-package", f"{group}/{number}")
+    books.packages[place] = {
+        **request, "ModelPackageArn": place, "ModelPackageVersion": number, "CreationTime": _now(),
+        "ModelPackageStatus": "Completed", "ModelPackageStatusDetails": {"ValidationStatuses": []},
+    }  # fmt: skip
+    return {"ModelPackageArn": place}
+
+
+def _describe_package(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    place = request["ModelPackageName"]
+    if place not in books.packages:
+        raise RefusalError("ValidationException", f"ModelPackage {place} does not exist.")
+    return books.packages[place]
+
+
+def _list_packages(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    group, status = request.get("ModelPackageGroupName"), request.get("ModelApprovalStatus")
+    if group not in books.groups:
+        raise RefusalError("ValidationException", f"ModelPackageGroup {arn('model-package-group', str(group))} does not exist.")
+    keys = ("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "CreationTime", "ModelPackageStatus",
+            "ModelApprovalStatus")  # fmt: skip
+    rows = [{key: one[key] for key in keys} for one in books.packages.values()
+            if one["ModelPackageGroupName"] == group and status in (None, one["ModelApprovalStatus"])]  # fmt: skip
+    if request.get("SortOrder") == "Descending":
+        rows.reverse()
+    return paged(rows, request, "ModelPackageSummaryList")
+
+
+def _update_package(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    found = _describe_package(books, {"ModelPackageName": request["ModelPackageArn"]})
+    found.update({key: value for key, value in request.items() if key != "ModelPackageArn"})
+    return {"ModelPackageArn": request["ModelPackageArn"]}
+
+
+# --- tags, scaling, schedules ----------------------------------------------------------------------------------------
+
+
+def _add_tags(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    there = books.tags.setdefault(request["ResourceArn"], {})
+    there.update({tag["Key"]: tag["Value"] for tag in request["Tags"]})
+    return {"Tags": [{"Key": key, "Value": value} for key, value in there.items()]}
+
+
+def _list_tags(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    found = books.tags.get(request["ResourceArn"], {})
+    return {"Tags": [{"Key": key, "Value": value} for key, value in found.items()]}
+
+
+def _register(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    name = request["ResourceId"].split("/")[1]
+    one = books.endpoints.get(name)
+    if one is None or one.status != "InService":
+        raise RefusalError("ValidationException", f"The endpoint {name} is not in service.")
+    books.targets[request["ResourceId"]] = request
+    return {}
+
+
+def _deregister(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    if books.targets.pop(request["ResourceId"], None) is None:
+        raise RefusalError("ObjectNotFoundException", f"No scalable target registered for {request['ResourceId']}")
+    books.policies.pop(request["ResourceId"], None)
+    return {}
+
+
+def _policy(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    if request["ResourceId"] not in books.targets:
+        raise RefusalError("ObjectNotFoundException", f"No scalable target registered for {request['ResourceId']}")
+    books.policies[request["ResourceId"]] = request
+    return {"PolicyARN": "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:x", "Alarms": []}
+
+
+def _schedule(books: Hosting, request: Request, new: bool) -> Reply:
+    name = urllib.parse.unquote(request.caught[0])
+    given = {"Name": name, **json.loads(request.body)}
+    books.wire.asked.append(("CreateSchedule" if new else "UpdateSchedule", given))
+    refuse_invalid("scheduler", "CreateSchedule" if new else "UpdateSchedule", given)
+    if new and name in books.schedules:
+        raise RefusalError("ConflictException", f"Schedule {name} already exists.", 409)
+    if not new and name not in books.schedules:
+        raise RefusalError("ResourceNotFoundException", f"Schedule {name} does not exist.", 404)
+    books.schedules[name] = given
+    place = f"arn:aws:scheduler:eu-central-1:123456789012:schedule/default/{name}"
+    return Reply(json.dumps({"ScheduleArn": place}).encode(), 200, {"Content-Type": "application/json"})
+
+
+def _unschedule(books: Hosting, request: Request) -> Reply:
+    name = urllib.parse.unquote(request.caught[0])
+    books.wire.asked.append(("DeleteSchedule", {"Name": name}))
+    if books.schedules.pop(name, None) is None:
+        raise RefusalError("ResourceNotFoundException", f"Schedule {name} does not exist.", 404)
+    return Reply(b"{}", 200, {"Content-Type": "application/json"})
+
+
+_ANSWERS: dict[str, Any] = {
+    "CreateModel": _create_model, "DescribeModel": _describe_model, "DeleteModel": _delete_model,
+    "ListModels": _list_models, "CreateEndpointConfig": _create_config, "DescribeEndpointConfig": _describe_config,
+    "DeleteEndpointConfig": _delete_config, "ListEndpointConfigs": _list_configs,
+    "CreateEndpoint": _create_endpoint, "UpdateEndpoint": _update_endpoint, "DescribeEndpoint": _describe_endpoint,
+    "DeleteEndpoint": _delete_endpoint, "ListEndpoints": _list_endpoints,
+    "CreateTransformJob": _create_transform, "DescribeTransformJob": _describe_transform,
+    "ListTransformJobs": _list_transforms, "CreateModelPackageGroup": _create_group,
+    "DescribeModelPackageGroup": _describe_group, "CreateModelPackage": _create_package,
+    "DescribeModelPackage": _describe_package, "ListModelPackages": _list_packages,
+    "UpdateModelPackage": _update_package, "AddTags": _add_tags, "ListTags": _list_tags,
+    "RegisterScalableTarget": _register, "DeregisterScalableTarget": _deregister, "PutScalingPolicy": _policy,
+}  # fmt: skip
