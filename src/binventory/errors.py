@@ -2,6 +2,7 @@
 
     BinventoryError         what, why, next step
     ├── UsageError          exit 2, HTTP 400: the command or a setting is not one that exists
+    │   └── RequestError    a request that a server of ours does not take; HTTP 4xx or 503 as it says itself
     ├── InputError          exit 3, HTTP 422: what was given cannot be used
     │   ├── MissingError    there is nothing at an address
     │   ├── PhotoError      a photo without usable pixels
@@ -46,6 +47,14 @@ class UsageError(BinventoryError):
 
     exit_status = 2
     http_status = 400
+
+
+class RequestError(UsageError):
+    """A request that a server of ours does not take. ``http_status``: which 4xx, or 503 for not now."""
+
+    def __init__(self, what: str, why: str, next: str, http_status: int = 400) -> None:
+        super().__init__(what, why, next)
+        self.http_status = http_status
 
 
 class InputError(BinventoryError):

@@ -28,6 +28,9 @@ Fit = Literal["squash", "letterbox"]
 COMMON_SIDE = 320
 """Longer side in pixels to which every picture is first reduced, so that photos of any camera meet alike."""
 
+MIN_SIDE = 8
+"""The fewest pixels that a photo has on its shorter side."""
+
 MAX_PIXELS = 100_000_000
 MAX_PIXELS_WHOLE = 40_000_000
 """The most pixels of a format that has no reduced scales: decoding it takes less than a gibibyte."""
@@ -132,6 +135,22 @@ def reduced(image: Image.Image, side: int = COMMON_SIDE) -> Image.Image:
         return image
     width, height = (max(1, round(edge * side / longer)) for edge in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def lightened(data: bytes, name: str = "the photo") -> bytes:
+    """The photo as a PNG of the picture to which ``fit`` first reduces it: another file, and the very same count.
+
+    The same bytes come back where that picture would be too narrow to be read again. Raises PhotoError as ``decode``.
+    """
+    image = reduced(Image.fromarray(decode(data, name)))
+    return data if min(image.size) < MIN_SIDE else png(np.asarray(image))
+
+
+def png(pixels: Pixels) -> bytes:
+    """A picture as PNG, every pixel as it is."""
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def likeness(pixels: Pixels) -> str:
@@ -280,7 +299,7 @@ def _refuse_size(size: tuple[int, int], most: int, name: str) -> None:
     width, height = size
     if width * height > most:
         raise _too_large(name, f"{width} x {height} pixels", most)
-    if min(size) < 8:
+    if min(size) < MIN_SIDE:
         raise PhotoError(f"{name} is too small", f"it has {width} x {height} pixels", "give a photo of the whole bin")
 
 

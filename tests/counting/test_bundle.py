@@ -136,7 +136,7 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "no network": (no_network, "trunk.onnx is no network"),
     "missing member": (lambda folder: (folder / "calibration.json").unlink(), "calibration.json is missing"),
     "stranger": (lambda folder: (folder / "run.sh").write_text("rm -rf /"), "run.sh is no part of a bundle"),
-    "folder": (lambda folder: (folder / "code").mkdir(), "holds the folder code"),
+    "folder": (lambda folder: (folder / "weights").mkdir(), "holds the folder weights"),
     "no manifest": (lambda folder: (folder / MANIFEST).unlink(), "holds no bundle.json"),
     "broken manifest": (lambda folder: (folder / MANIFEST).write_text("{"), "bundle.json"),
     "later format": (edited(format=2), "has bundle format 2"),

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from binventory import __version__
-from binventory.cli import cleaning, cloud, counting, data, fetching, learning, terminal
+from binventory.cli import cleaning, cloud, counting, data, fetching, learning, serving, terminal
 from binventory.errors import BinventoryError
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def start(
 
 for verb in (
     counting.count, learning.train, learning.evaluate, fetching.fetch, fetching.select,
-    data.catalogue, data.explore, cleaning.clean, data.split, data.sql, data.draw,
+    data.catalogue, data.explore, cleaning.clean, data.split, data.sql, data.draw, serving.serve,
 ):  # fmt: skip
     app.command()(verb)
 app.add_typer(cloud.app)

@@ -37,6 +37,9 @@ SHORT = 16
 MANIFEST = "bundle.json"
 PARTS = ("trunk.onnx", "head.safetensors", "calibration.json", "card.md", "seen.csv")
 OPTIONAL = ("probe.npz", "trunk.safetensors", "LICENSE")
+CODE = "code"
+"""The folder in which SageMaker's handler-based images want ``inference.py`` beside the model: never looked into."""
+
 SHIPPED = ("abid", "open")
 """The bundles that may ship with the package, the default first."""
 
@@ -217,7 +220,7 @@ def _members(name: str) -> dict[str, bytes]:
 def _read_folder(folder: Path, name: str) -> dict[str, bytes]:
     members = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "__")):
+        if path.name.startswith((".", "__")) or (path.name == CODE and path.is_dir() and not path.is_symlink()):
             continue
         if path.is_symlink():
             raise _unsafe(name, f"{path.name} is a link")
@@ -238,7 +241,10 @@ def _untar(data: bytes, name: str) -> dict[str, bytes]:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r|gz") as archive:
             for entry in archive:
                 member = entry.name.removeprefix("./")
-                if entry.isdir() and member in ("", "."):
+                total += entry.size
+                if total > _MOST_BYTES:
+                    raise _unsafe(name, f"it unpacks to more than {_MOST_BYTES:,} bytes")
+                if (entry.isdir() and member in ("", ".", CODE)) or (member.startswith(f"{CODE}/") and entry.isfile()):
                     continue
                 if not entry.isreg():
                     kind = "a link" if entry.issym() or entry.islnk() else "no regular file"
@@ -246,9 +252,6 @@ def _untar(data: bytes, name: str) -> dict[str, bytes]:
                 if "/" in member or "\\" in member:
                     raise _unsafe(name, f"{member} lies in a folder, and a bundle has none")
                 _refuse_member(member, name)
-                total += entry.size
-                if total > _MOST_BYTES:
-                    raise _unsafe(name, f"it unpacks to more than {_MOST_BYTES:,} bytes")
                 file = archive.extractfile(entry)
                 if member in members or file is None:
                     raise _unsafe(name, f"{member} stands in it twice")

@@ -84,6 +84,16 @@ class Counter:
             for one in chunk:
                 yield one if isinstance(one, BinventoryError) else next(counts)
 
+    def try_out(self) -> Count:
+        """Count a photo of the bundle's own (or a plain gradient where it has none), from encoded bytes to the count.
+
+        Raises BundleError where counting does not work.
+        """
+        size, kept = self.bundle.manifest.input, self.bundle.probe
+        ramp = np.linspace(0, 255, size.width).astype(np.uint8)[None, :, None]
+        pixels = kept.photos[0] if kept else np.broadcast_to(ramp, (size.height, size.width, 3))
+        return self.count(photo.png(pixels))
+
     def count_fitted(self, pictures: Pixels) -> list[Count]:
         """Counts of pictures that already fit the input: uint8 [N, H, W, 3]."""
         return self.count_features(self._trunk.features(pictures))
