@@ -22,10 +22,11 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from binventory import objects
+from s3server import free_ports
 from wire.server import RefusalError, Reply, Request, Wire, arn, paged, refuse_invalid
 
 _READY_S = 60
@@ -35,15 +36,19 @@ _SCALING = "AnyScaleFrontendService"
 
 @dataclass(slots=True)
 class Container:
-    """A running hosting app. ``serve``: the words after ``binventory`` that start it."""
+    """A running hosting app, over a folder into which the model's archive was unpacked."""
 
     folder: tempfile.TemporaryDirectory[str]
     process: subprocess.Popen[bytes]
     port: int
 
-    def call(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
         """What the app answers, whatever its status. Raises OSError where it does not."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, dict(headers or {}), method=method)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", body, dict(headers or {}), method=method
+        )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return Reply(answer.read(), answer.status, {"Content-Type": answer.headers.get("Content-Type", "")})
@@ -96,6 +101,8 @@ class Hosting:
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    others: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What listings say of what this wire does not run: notebooks, apps, clusters, processing jobs."""
     broken: set[str] = field(default_factory=set)
     threads: list[threading.Thread] = field(default_factory=list)
 
@@ -126,6 +133,9 @@ def install(wire: Wire) -> Hosting:
         "ListModelPackages", "UpdateModelPackage", "AddTags", "ListTags",
     ):  # fmt: skip
         wire.on(f"SageMaker.{name}", _locked(books, _ANSWERS[name]))
+    for name, key in (("ListNotebookInstances", "NotebookInstances"), ("ListApps", "Apps"),
+                      ("ListClusters", "ClusterSummaries"), ("ListProcessingJobs", "ProcessingJobSummaries")):  # fmt: skip
+        wire.on(f"SageMaker.{name}", partial(paged, books.others.setdefault(name, []), key=key))
     for name in ("RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy"):
         wire.on(f"{_SCALING}.{name}", _locked(books, _ANSWERS[name]))
     wire.route("POST", r"/endpoints/([^/]+)/invocations", lambda request: _invoke(books, request))
@@ -178,7 +188,8 @@ def _create_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
         try:
             objects.read(container["ModelDataUrl"], _MOST_ARCHIVE)
         except Exception:
-            raise RefusalError("ValidationException", f"Could not find model data at {container['ModelDataUrl']}.") from None
+            said = f"Could not find model data at {container['ModelDataUrl']}."
+            raise RefusalError("ValidationException", said) from None
     books.models[name] = {**request, "CreationTime": _now(), "ModelArn": arn("model", name)}
     _remember(books, arn("model", name), request)
     return {"ModelArn": arn("model", name)}
@@ -253,7 +264,7 @@ def _update_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     name, config = request["EndpointName"], request["EndpointConfigName"]
     one = _endpoint(books, name)
     if one.status != "InService":
-        raise RefusalError("ValidationException", f"Cannot update in-progress endpoint \"{arn('endpoint', name)}\".")
+        raise RefusalError("ValidationException", f'Cannot update in-progress endpoint "{arn("endpoint", name)}".')
     if config == one.config:
         raise RefusalError("ValidationException", f"Endpoint configuration {config} is the one in use.")
     if config not in books.configs:
@@ -286,8 +297,10 @@ def _start(books: Hosting, name: str, config: str) -> None:
         old.end()
 
 
-def _container(books: Hosting, model: Mapping[str, Any]) -> tuple[Container | None, str]:
-    """The container of a model, up and healthy; or None, and why."""
+def _container(
+    books: Hosting, model: Mapping[str, Any], more: Mapping[str, str] | None = None
+) -> tuple[Container | None, str]:
+    """The container of a model, up and healthy; or None, and why. ``more``: what a batch adds to its environment."""
     given = model["PrimaryContainer"]
     if package := given.get("ModelPackageName"):
         given = books.packages[package]["InferenceSpecification"]["Containers"][0]
@@ -297,8 +310,7 @@ def _container(books: Hosting, model: Mapping[str, Any]) -> tuple[Container | No
     if given["Image"] in books.broken:
         folder.cleanup()
         return None, "The primary container for production variant AllTraffic did not pass the ping health check."
-    port_file = Path(folder.name).parent / f"{Path(folder.name).name}.port"
-    process, port = _serve(folder.name, given.get("Environment", {}), port_file)
+    process, port = _serve(folder.name, {**given.get("Environment", {}), **(more or {})})
     container = Container(folder, process, port)
     until = time.monotonic() + _READY_S
     while time.monotonic() < until and process.poll() is None:
@@ -309,9 +321,7 @@ def _container(books: Hosting, model: Mapping[str, Any]) -> tuple[Container | No
     return None, "The primary container for production variant AllTraffic did not pass the ping health check."
 
 
-def _serve(model: str, environment: Mapping[str, str], port_file: Path) -> tuple[subprocess.Popen[bytes], int]:
-    from s3server import free_ports
-
+def _serve(model: str, environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
     (port,) = free_ports(1)
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SM_", "SAGEMAKER_"))}
     command = [sys.executable, "-m", "binventory", "serve", "--hosting", "--bundle", model, "--host", "127.0.0.1",
@@ -380,7 +390,8 @@ def _invoke(books: Hosting, request: Request) -> Reply:
     most = 4 * 1024 * 1024 if serverless else 6_291_456
     if len(request.body) > most:
         raise RefusalError("ValidationError", f"Request body larger than {most} bytes.")
-    headers = {header: value for header, value in request.headers.items() if header.lower() in ("content-type", "accept")}
+    passed = ("content-type", "accept")
+    headers = {header: value for header, value in request.headers.items() if header.lower() in passed}
     try:
         answer = one.container.call("POST", "/invocations", request.body, headers)
     except OSError:
@@ -420,7 +431,8 @@ def _transform(books: Hosting, name: str) -> None:
     """Call the model for each object, and write what it answers; one that fails leaves nothing and fails the job."""
     job = books.transforms[name]
     begun = _now()
-    container, reason = _container(books, books.models[job["ModelName"]])
+    more = {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(job["MaxPayloadInMB"])}
+    container, reason = _container(books, books.models[job["ModelName"]], more)
     failed = 0
     if container:
         try:
@@ -483,11 +495,16 @@ def _create_group(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
 def _describe_group(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     name = request["ModelPackageGroupName"]
     if name not in books.groups:
-        raise RefusalError("ValidationException", f"ModelPackageGroup {arn('model-package-group', name)} does not exist.")
+        raise _no_group(name)
     return {
         "ModelPackageGroupName": name, "ModelPackageGroupArn": arn("model-package-group", name), "CreationTime": _now(),
         "CreatedBy": {}, "ModelPackageGroupStatus": "Completed",
     }  # fmt: skip
+
+
+def _no_group(name: str) -> RefusalError:
+    place = arn("model-package-group", name)
+    return RefusalError("ValidationException", f"ModelPackageGroup {place} does not exist.")
 
 
 def _create_package(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
@@ -515,7 +532,7 @@ def _describe_package(books: Hosting, request: dict[str, Any]) -> dict[str, Any]
 def _list_packages(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     group, status = request.get("ModelPackageGroupName"), request.get("ModelApprovalStatus")
     if group not in books.groups:
-        raise RefusalError("ValidationException", f"ModelPackageGroup {arn('model-package-group', str(group))} does not exist.")
+        raise _no_group(str(group))
     keys = ("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "CreationTime", "ModelPackageStatus",
             "ModelApprovalStatus")  # fmt: skip
     rows = [{key: one[key] for key in keys} for one in books.packages.values()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from binventory.cli import asking, endpoints
+
 app = typer.Typer(
     name="cloud",
     help="SageMaker and S3: photos up, jobs, endpoints, and what costs money now.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+for verb in (endpoints.deploy, asking.query, asking.batch, endpoints.undeploy, endpoints.alive, endpoints.approve):
+    app.command()(verb)

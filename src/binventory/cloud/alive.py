@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from binventory.cloud import deploying
+from binventory.cloud import deploying, prices
 from binventory.cloud import endpoint as endpoints
 from binventory.cloud.artefact import place
+from binventory.cloud.endpoint import Hardware, Instances
 from binventory.cloud.session import Session, ask, pages, told
 from binventory.errors import BinventoryError
 
 HOURS = 730.0
 """Hours of a month, as AWS's own calculator has them."""
+
+STORED = 0.023
+"""Dollars a gigabyte and month on S3, by the public price list of us-east-1."""
 
 Price = Callable[[str, str], float | None]
 """Dollars an hour, by what it is used for (``hosting``, ``training`` …) and the instance's type; None where unknown."""
@@ -61,13 +65,31 @@ class Cost:
         }
 
 
-def look(aws: Session, price: Price, stored: float) -> Iterator[Cost | BinventoryError]:
+def priced(region: str) -> Price:
+    """The prices of a region, from the table that comes with the package. A Studio app costs what a notebook does."""
+
+    def price(use: str, instance: str) -> float | None:
+        return prices.hour({"studio": "notebook"}.get(use, use), instance, region)
+
+    return price
+
+
+def of(hardware: Hardware, price: Price) -> float | None:
+    """Dollars an hour, at least, of an endpoint on this hardware; None where no price is known."""
+    if isinstance(hardware, Instances):
+        each = price("hosting", hardware.type)
+        return None if each is None else each * hardware.least
+    each = price("serverless", "provisioned") if hardware.provisioned else 0.0
+    return None if each is None else each * hardware.memory / 1024 * (hardware.provisioned or 0)
+
+
+def look(aws: Session, price: Price) -> Iterator[Cost | BinventoryError]:
     """Everything that costs, one kind after the other. What may not be looked at is an error, and the rest goes on.
 
-    ``stored``: dollars a gigabyte and month on S3. Raises what ends it all: no credentials, no network.
+    Raises what ends it all: no credentials, no network.
     """
     sagemaker = aws.client("sagemaker")
-    for kind, costs in (
+    listings: tuple[tuple[str, Callable[[], Iterator[Cost]]], ...] = (
         ("endpoints", lambda: _endpoints(aws, sagemaker, price)),
         ("training jobs", lambda: _jobs(sagemaker, price, _TRAINING)),
         ("batch transforms", lambda: _jobs(sagemaker, price, _TRANSFORM)),
@@ -75,8 +97,9 @@ def look(aws: Session, price: Price, stored: float) -> Iterator[Cost | Binventor
         ("notebooks", lambda: _notebooks(sagemaker, price)),
         ("Studio's apps", lambda: _apps(sagemaker, price)),
         ("clusters", lambda: _clusters(sagemaker, price)),
-        ("models", lambda: _stored(aws, sagemaker, stored)),
-    ):
+        ("models", lambda: _stored(aws, sagemaker)),
+    )
+    for kind, costs in listings:
         try:
             yield from costs()
         except BinventoryError as error:
@@ -189,7 +212,7 @@ def _clusters(sagemaker: Any, price: Price) -> Iterator[Cost]:
                    sum(known) if len(known) == len(hours) else None, one.get("CreationTime"), ours=False)  # fmt: skip
 
 
-def _stored(aws: Session, sagemaker: Any, price: float) -> Iterator[Cost]:
+def _stored(aws: Session, sagemaker: Any) -> Iterator[Cost]:
     """The archives of all models together. They cost cents, and nobody has to hurry."""
     what = "What models cost cannot be told"
     addresses = set()
@@ -209,9 +232,9 @@ def _stored(aws: Session, sagemaker: Any, price: float) -> Iterator[Cost]:
             continue
     if found:
         gigabytes = total / 1e9
-        yield Cost("stored models", f"{found} archives", f"{gigabytes:.3f} GB", gigabytes * price / HOURS, None,
+        yield Cost("stored models", f"{found} archives", f"{gigabytes:.3f} GB", gigabytes * STORED / HOURS, None,
                    ours=False, lasts=False)  # fmt: skip
 
 
 def _ours(tags: Mapping[str, str]) -> bool:
-    return any(key.startswith(endpoints.TAG) for key in tags)
+    return any(key.startswith(endpoints.TAG) for key in tags) or tags.get("made-by") == "binventory"

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 from binventory.cloud.session import Session, told
 from binventory.counting import bundle as bundles
 from binventory.counting.bundle import Bundle
-from binventory.errors import InputError, MissingError
+from binventory.errors import InputError, MissingError, OutsideError
 
 CODE = "code"
+CODE_DIR = "/opt/ml/model/code"
+"""Where SageMaker unpacks it."""
 
 
 def packed(bundle: Bundle, code: Mapping[str, bytes] | None = None) -> bytes:
@@ -57,3 +63,51 @@ def place(address: str) -> tuple[str, str]:
     if not address.startswith("s3://") or not bucket:
         raise InputError(f"{address} names no bucket", "addresses read s3://bucket/prefix", "s3://BUCKET/PREFIX")
     return bucket, key.strip("/")
+
+
+def code(wheel: tuple[str, bytes], pins: str) -> dict[str, bytes]:
+    """What AWS's handler-based image wants beside the model: the handler, our wheel (name and bytes), and pins with
+    hashes of what it needs, cut to what counting takes of ``pins``.
+
+    The image runs ``pip install -r`` on them before it answers. Raises OutsideError where this installation lacks the
+    handler.
+    """
+    name, data = wheel
+    sha256 = hashlib.sha256(data).hexdigest()
+    needed = f"{CODE_DIR}/{name} --hash=sha256:{sha256}\n{_cut(pins, _closure('binventory'))}"
+    return {"inference.py": _handler(), name: data, "requirements.txt": needed.encode()}
+
+
+def _handler() -> bytes:
+    """``inference.py``, as installed or as it stands in a checkout."""
+    checkout = Path(__file__).parents[3] / "sagemaker" / "code" / "inference.py"
+    for path in (Path(__file__).parent / "inference.py", checkout):
+        if path.is_file():
+            return path.read_bytes()
+    raise OutsideError("The model cannot be packed for AWS's own image", "inference.py is not installed",
+                       "pip install binventory again, or --image") from None  # fmt: skip
+
+
+def _closure(root: str) -> frozenset[str]:
+    """The names of all packages that a package needs to run here, extras aside."""
+    found: set[str] = set()
+    todo = [root]
+    while todo:
+        name = todo.pop()
+        with suppress(PackageNotFoundError):
+            for line in distribution(name).requires or ():
+                other = _plain(re.split(r"[^\w.-]", line, maxsplit=1)[0])
+                if "extra ==" not in line and other not in found:
+                    found.add(other)
+                    todo.append(other)
+    return frozenset(found)
+
+
+def _cut(pins: str, names: frozenset[str]) -> str:
+    """The pins of these packages alone, hashes and all."""
+    blocks = re.findall(r"^([\w.-]+)(==.*(?:\n[ \t].*)*)\n?", pins, re.MULTILINE)
+    return "".join(f"{name}{rest}\n" for name, rest in blocks if _plain(name) in names)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

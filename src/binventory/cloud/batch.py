@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from binventory import objects, s3
-from binventory.cloud import endpoint as endpoints
+from binventory import objects
+from binventory.cloud import contract
 from binventory.cloud.artefact import place
 from binventory.cloud.deploying import waits
 from binventory.cloud.session import Session, ask
 from binventory.counting import wire
-from binventory.errors import BinventoryError, InputError, MissingError, OutsideError, PhotoError
+from binventory.errors import BinventoryError, MissingError, OutsideError, PhotoError
 from binventory.flow import ahead
 from binventory.photo import SUFFIXES
 from binventory.records import Count
@@ -111,26 +111,22 @@ def listed(source: str) -> tuple[str, ...]:
     return tuple(objects.find(source, SUFFIXES))
 
 
-def run(aws: Session, batch: Batch, tell: Callable[[str, float], None]) -> Done:
-    """Run a batch to its end, or go on with the same one asked for before; one that has ended well is not run again.
+def run(aws: Session, batch: Batch, again: bool, tell: Callable[[str, float], None]) -> Done:
+    """Run a batch to its end, or go on with the same one asked for before; one that has ended with answers is not run
+    and paid for twice, but where ``again`` is asked for.
 
     Raises as ``session.told`` does, OutsideError where the job was stopped or none of its photos could be counted.
     """
     sagemaker = aws.client("sagemaker")
-    job, there = _next(sagemaker, batch)
+    job, there = _next(sagemaker, batch, again)
     if there is None:
         manifest = f"{batch.target.rstrip('/')}/{job}.manifest"
+        request = job_request(batch, job, manifest)
+        contract.refuse("sagemaker", "CreateTransformJob", request, f"The batch {job} cannot be started")
         objects.write(manifest, batch.manifest)
-        ask(sagemaker, "create_transform_job", f"The batch {job} cannot be started", **job_request(batch, job, manifest))
-    begun = time.monotonic()
-    for pause in waits():
-        there = _described(sagemaker, job)
-        assert there is not None
-        status = str(there["TransformJobStatus"])
-        tell(status, time.monotonic() - begun)
-        if status not in ("InProgress", "Stopping"):
-            break
-        time.sleep(pause)
+        ask(sagemaker, "create_transform_job", f"The batch {job} cannot be started", **request)
+    there = _followed(sagemaker, job, tell)
+    status = str(there["TransformJobStatus"])
     if status == "Stopped":
         raise OutsideError(f"The batch {job} was stopped", "someone has stopped it", "run it again")
     reason = " ".join(str(there.get("FailureReason", "")).split()).rstrip(".")
@@ -138,15 +134,24 @@ def run(aws: Session, batch: Batch, tell: Callable[[str, float], None]) -> Done:
     return Done(job, batch.answers(job), failed, _paid(there))
 
 
+def _followed(sagemaker: Any, job: str, tell: Callable[[str, float], None]) -> dict[str, Any]:
+    """A job as it stands when it has ended."""
+    begun = time.monotonic()
+    for pause in waits():
+        there = ask(sagemaker, "describe_transform_job", f"The batch {job} cannot be looked at", TransformJobName=job)
+        tell(str(there["TransformJobStatus"]), time.monotonic() - begun)
+        if there["TransformJobStatus"] not in ("InProgress", "Stopping"):
+            return there
+        time.sleep(pause)
+    raise AssertionError("waits do not end")
+
+
 def outcomes(batch: Batch, done: Done) -> Iterator[Outcome]:
     """Every photo's outcome, in the photos' order, read from the answers. A photo without an answer is its error.
 
     Raises OutsideError where a failed job has left no answer at all.
     """
-    try:
-        lying = frozenset(objects.find(done.answers, frozenset({SUFFIX})))
-    except MissingError:
-        lying = frozenset()
+    lying = _answers(done.answers)
     if not lying and done.failed:
         raise OutsideError(f"The batch {done.job} failed", done.failed, f"look into the log group {LOG_GROUP}")
     yield from ahead(lambda photo: (photo, _outcome(photo, answer_of(photo, batch.source, done.answers, lying), done)),
@@ -178,15 +183,29 @@ def _outcome(photo: str, answer: str | None, done: Done) -> Count | BinventoryEr
         return error
 
 
-def _next(sagemaker: Any, batch: Batch) -> tuple[str, dict[str, Any] | None]:
-    """The name of the job that is to run or runs already, and how it stands. A failed or stopped one is run anew."""
-    job, there = batch.id, None
-    for number in range(2, 100):
-        there = _described(sagemaker, job)
-        if there is None or there["TransformJobStatus"] in ("InProgress", "Stopping", "Completed"):
+def _next(sagemaker: Any, batch: Batch, again: bool) -> tuple[str, dict[str, Any] | None]:
+    """The name of the job that is to run, or that runs or has run already, and how that stands.
+
+    One that was stopped, or failed without a single answer, is run anew.
+    """
+    job, number = batch.id, 1
+    while (there := _described(sagemaker, job)) is not None:
+        status = there["TransformJobStatus"]
+        if status in ("InProgress", "Stopping"):
             break
+        if not again and (status == "Completed" or (status == "Failed" and _answers(batch.answers(job)))):
+            break
+        number += 1
         job = f"{batch.id}-{number}"
     return job, there
+
+
+def _answers(place: str) -> frozenset[str]:
+    """The answers that lie somewhere."""
+    try:
+        return frozenset(objects.find(place, frozenset({SUFFIX})))
+    except MissingError:
+        return frozenset()
 
 
 def _described(sagemaker: Any, job: str) -> dict[str, Any] | None:
@@ -201,10 +220,3 @@ def _paid(there: dict[str, Any]) -> float:
     if isinstance(begun, datetime) and isinstance(ended, datetime):
         return max(0.0, (ended - begun).total_seconds())
     return 0.0
-
-
-def check(photos: Sequence[str], sizes: Sequence[int]) -> None:
-    """Raise InputError for photos that are too large to be sent."""
-    large = [photo for photo, size in zip(photos, sizes, strict=True) if size > PAYLOAD_MB * 1024 * 1024]
-    if large:
-        raise InputError(f"{large[0]} is too large", f"a batch sends {PAYLOAD_MB} MB at most", "save it smaller")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from binventory.cloud import contract
 from binventory.cloud import endpoint as endpoints
 from binventory.cloud.endpoint import Instances, Standing, Wanted
 from binventory.cloud.session import Session, ask, pages
@@ -61,6 +62,7 @@ def deploy(aws: Session, wanted: Wanted, scheduler: str | None, tell: Tell) -> D
         return _awaited(aws, wanted, scheduler, "made", tell)  # a deploy that was interrupted
     outcome: Literal["made", "updated"] = "made" if there is None else "updated"
     what = f"The endpoint {wanted.name} cannot be {outcome}"
+    _refuse(wanted, scheduler, what)
     try:
         _unless_there(sagemaker, "create_model", what, endpoints.model_request(wanted))
         _unless_there(sagemaker, "create_endpoint_config", what, endpoints.config_request(wanted))
@@ -79,6 +81,14 @@ def deploy(aws: Session, wanted: Wanted, scheduler: str | None, tell: Tell) -> D
         _swept(aws, wanted.name, Undeployed(wanted.name), but=wanted.id)
         return Deployed(wanted.name, outcome, wanted.stop, result.ended, notes)
     return result
+
+
+def modelled(aws: Session, wanted: Wanted) -> None:
+    """Have the model, without anything that runs it. Raises as ``session.told`` does."""
+    request = endpoints.model_request(wanted)
+    what = f"The model {wanted.id} cannot be made"
+    contract.refuse("sagemaker", "CreateModel", request, what)
+    _unless_there(aws.client("sagemaker"), "create_model", what, request)
 
 
 def undeploy(aws: Session, name: str, tell: Tell) -> Undeployed:
@@ -128,6 +138,16 @@ def overdue(aws: Session, now: datetime) -> list[str]:
     return late
 
 
+def ours(aws: Session) -> list[str]:
+    """The names of our endpoints."""
+    sagemaker = aws.client("sagemaker")
+    return [
+        str(one["EndpointName"])
+        for one in pages(sagemaker, "list_endpoints", "Endpoints cannot be listed", "Endpoints")
+        if any(key.startswith(endpoints.TAG) for key in tags_of(sagemaker, one["EndpointArn"]))
+    ]
+
+
 def stop_of(tags: dict[str, str]) -> datetime | None:
     """When something is to end, by its tags."""
     return endpoints.stamped(tags.get(endpoints.STOP, ""))
@@ -139,6 +159,16 @@ def waits() -> Iterator[float]:
     while True:
         yield pause
         pause = min(pause * 1.5, LONGEST_WAIT)
+
+
+def _refuse(wanted: Wanted, scheduler: str | None, what: str) -> None:
+    """Raise InputError for what the services' own models refuse, before anything is asked."""
+    contract.refuse("sagemaker", "CreateModel", endpoints.model_request(wanted), what)
+    contract.refuse("sagemaker", "CreateEndpointConfig", endpoints.config_request(wanted), what)
+    contract.refuse("sagemaker", "CreateEndpoint", endpoints.endpoint_request(wanted), what)
+    if wanted.stop and scheduler:
+        request = endpoints.schedule_request(wanted.name, wanted.stop, scheduler)
+        contract.refuse("scheduler", "CreateSchedule", request, what)
 
 
 def _usable(aws: Session, wanted: Wanted, there: dict[str, Any], tell: Tell) -> dict[str, Any] | None:

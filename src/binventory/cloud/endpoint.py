@@ -176,7 +176,11 @@ def as_tags(given: list[str]) -> tuple[tuple[str, str], ...]:
     found = []
     for one in given:
         key, equals, value = one.partition("=")
-        if not equals or not re.fullmatch(r"[\w .:/=+\-@]{1,128}", key) or not re.fullmatch(r"[\w .:/=+\-@]{0,256}", value):
+        if (
+            not equals
+            or not re.fullmatch(r"[\w .:/=+\-@]{1,128}", key)
+            or not re.fullmatch(r"[\w .:/=+\-@]{0,256}", value)
+        ):
             raise UsageError(f"{one} is no tag", "tags are KEY=VALUE of letters, digits, spaces and _.:/=+-@",
                              "--tag team=stock")  # fmt: skip
         found.append((key, value))

@@ -83,7 +83,9 @@ def facts(manifest: Manifest, digest: str) -> dict[str, str]:
     return {key: _STRANGE.sub(" ", value)[:256] or "-" for key, value in found.items()}
 
 
-def package_request(group: str, model: Packed, manifest: Manifest, digest: str, quality: str, sha256: str) -> dict[str, Any]:
+def package_request(
+    group: str, model: Packed, manifest: Manifest, digest: str, quality: str, sha256: str
+) -> dict[str, Any]:
     """``create_model_package``. ``quality``: where the report lies; ``sha256``: of its bytes."""
     container = {"Image": model.image, "ModelDataUrl": model.data}
     if model.environment:

@@ -118,7 +118,9 @@ def _refused(name: str, response: dict[str, Any]) -> BinventoryError | None:
     if code == "ValidationError" and re.search(r"not found|could not find", message, re.IGNORECASE):
         return _missing(name)
     if code == "ModelNotReadyException":
-        return OutsideError(f"The endpoint {name} is not ready", message or "it is still loading", "ask again in a minute")
+        return OutsideError(
+            f"The endpoint {name} is not ready", message or "it is still loading", "ask again in a minute"
+        )
     return None
 
 
