@@ -70,8 +70,11 @@ bench: install-dev install-train ## Measure speed, as ratios in one run
 docs: install-dev ## Write the command reference from the commands themselves
 	$(BIN)/python docs/reference.py
 
-lock: install-dev ## Compile requirements/*.txt anew from *.in
-	for name in base dev train; do printf 'torch\ntorchvision\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --excludes - --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --excludes - --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+lock: install-dev ## Compile requirements/*.txt anew from *.in, and what a training job installs
+	for name in base dev train; do printf 'torch\ntorchvision\n' | $(LOCK) requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	printf 'torch\ntorchvision\n' | $(LOCK) requirements/sagemaker.in -o src/binventory/cloud/requirements.txt
 
 clean: ## Remove what make has made, the environment aside
 	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

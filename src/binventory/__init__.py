@@ -19,6 +19,7 @@ from binventory.errors import (
     OutsideError,
     PhotoError,
     RecordError,
+    StoppedError,
     UsageError,
 )
 from binventory.records import BinRecord, Count, Counts, Item, Photo
@@ -42,6 +43,7 @@ __all__ = [
     "Photo",
     "PhotoError",
     "RecordError",
+    "StoppedError",
     "UsageError",
     "__version__",
 ]

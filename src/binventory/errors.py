@@ -9,7 +9,8 @@
     │   ├── BundleError     a bundle that cannot be trusted or read
     │   ├── RecordError     a record, label or list that contradicts itself or cannot be read
     │   └── LeakError       a split whose sides share a bin
-    └── OutsideError        exit 4, HTTP 502: network, disk or another service failed
+    ├── OutsideError        exit 4, HTTP 502: network, disk or another service failed
+    └── StoppedError        exit 143, HTTP 503: told to end (SIGTERM), and did so in order
 
 Exit 1 is kept for the answer "no", which is no error. Exit 130 is an interrupt.
 """
@@ -91,3 +92,10 @@ class OutsideError(BinventoryError):
 
     exit_status = 4
     http_status = 502
+
+
+class StoppedError(BinventoryError):
+    """What was under way has been told to end (SIGTERM), has kept what it had, and can go on."""
+
+    exit_status = 143
+    http_status = 503

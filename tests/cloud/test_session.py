@@ -70,7 +70,7 @@ REFUSALS = [
      "request an increase for this quota.", 400,
      OutsideError, "quota 'ml.g5.xlarge for training job usage' is 0", "Service Quotas"),
     ("ResourceInUse", "Training job names must be unique within an AWS account and region", 400,
-     InputError, "must be unique", "another --name"),
+     refusals.TakenError, "must be unique", "another --name"),
     ("ValidationException", "Requested resource not found.", 400, MissingError, "not found", "check name"),
     ("ValidationException", f"Could not assume role {ROLE}. Please ensure that the role exists", 400,
      InputError, "may not take the role", "let sagemaker.amazonaws.com assume it"),

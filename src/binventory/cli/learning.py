@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from binventory.counting.priors import Prior
     from binventory.data.catalogue import Catalogue
     from binventory.learning.evaluate import Evaluation
+    from binventory.learning.full.run import Place
     from binventory.recipe import Recipe
     from binventory.records import Counts
 
@@ -46,6 +47,10 @@ def train(
         ),
     ] = None,
     work: WorkOption = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Full alone: where its checkpoint lies. Default: in the work folder.", metavar="DIR"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a bundle from photos and their counts: catalogue, split, fit, calibrate. Cached work is not done again.
@@ -58,10 +63,13 @@ def train(
     from binventory.data import catalogue as catalogues
 
     chosen = recipes.load(recipe, settings or ())
-    if chosen.kind == "full" and _assisting():
+    if chosen.kind == "full" and _assisting(data, work, checkpoints):
         return
     bundles.refuse_overwriting(out)
-    make = _full(chosen, base, weights) if chosen.kind == "full" else _quick(chosen, base, weights)
+    if chosen.kind == "full":
+        make = _full(chosen, base, weights, data, work, checkpoints)
+    else:
+        make = _quick(chosen, base, weights, checkpoints)
     found = catalogued(data, work, chosen)
     found = catalogues.split_sides(found, chosen.split, chosen.seed)
     terminal.tell(found.notes, found.rejects, found.work)
@@ -87,20 +95,25 @@ def train(
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
 
 
-def _quick(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[Catalogue, str], Bundle]:
+def _quick(
+    recipe: Recipe, base: str | None, weights: Path | None, checkpoints: Path | None
+) -> Callable[[Catalogue, str], Bundle]:
     """The training of a head on the trunk of a bundle, which is read first."""
     from binventory.counting import bundle as bundles
     from binventory.errors import UsageError
     from binventory.learning import quick
 
-    if weights is not None:
-        raise UsageError("--weights goes with the recipe full alone", "quick trains no network", "--recipe full")
+    for option, value in (("--weights", weights), ("--checkpoints", checkpoints)):
+        if value is not None:
+            raise UsageError(f"{option} goes with the recipe full alone", "quick trains no network", "--recipe full")
     start = bundles.load(base)
     tell_licence(start)
     return lambda data, name: quick.train(start, data, recipe, name, terminal.tracked)
 
 
-def _full(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[Catalogue, str], Bundle]:
+def _full(
+    recipe: Recipe, base: str | None, weights: Path | None, data: list[str], work: Path | None, checkpoints: Path | None
+) -> Callable[[Catalogue, str], Bundle]:
     """The fine-tuning of a network from a bundle, a file or timm's weights, which are read first."""
     from binventory.counting import bundle as bundles
     from binventory.errors import UsageError
@@ -111,17 +124,27 @@ def _full(recipe: Recipe, base: str | None, weights: Path | None) -> Callable[[C
         from binventory.learning.full import network, run
 
     start = network.from_bundle(bundles.load(base)) if base else network.from_timm(recipe.full, weights)
-    return lambda data, name: run.train(data, start, recipe, name, terminal.say, terminal.tracked)
+    place = _place(data, work, checkpoints)
+    return lambda found, name: run.train(found, start, recipe, name, terminal.say, terminal.tracked, place)
 
 
-def _assisting() -> bool:
+def _place(data: list[str], work: Path | None, checkpoints: Path | None) -> Place:
+    """Where things lie on this machine."""
+    from binventory.data import catalogue as catalogues
+    from binventory.learning.full.run import Place
+
+    work = work or catalogues.work_for(data)
+    return Place(tuple(catalogues.resolved(data)), work, checkpoints or work / "full")
+
+
+def _assisting(data: list[str], work: Path | None, checkpoints: Path | None) -> bool:
     """Whether this process is one that torchrun started to help the first, and has done so."""
     if os.environ.get("RANK", "0") == "0":
         return False
     with _torch_needed():
         from binventory.learning.full import run
 
-    run.assist()
+    run.assist(_place(data, work, checkpoints), terminal.tracked)
     return True
 
 

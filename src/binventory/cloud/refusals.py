@@ -39,6 +39,10 @@ _QUOTA = {"ResourceLimitExceeded", "ServiceQuotaExceededException"}
 _TAKEN = {"ResourceInUse", "ResourceInUseException", "ConflictException"}
 
 
+class TakenError(InputError):
+    """There is something of that name already."""
+
+
 def kinds() -> tuple[type[Exception], ...]:
     """The exceptions that ``sentence`` knows."""
     from boto3.exceptions import Boto3Error
@@ -134,7 +138,7 @@ def _quota(what: str, message: str, action: str) -> BinventoryError:  # noqa: AR
 
 
 def _taken(what: str, message: str, action: str) -> BinventoryError:  # noqa: ARG001
-    return InputError(what, message or "the name is taken", "another --name")
+    return TakenError(what, message or "the name is taken", "another --name")
 
 
 def _no_bucket(what: str, bucket: str, message: str) -> BinventoryError:

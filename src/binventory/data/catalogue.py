@@ -74,7 +74,7 @@ def work_for(sources: Sequence[str]) -> Path:
     """The default work folder: in the user's cache, named by the resolved sources, whatever they hold."""
     from platformdirs import user_cache_path
 
-    places = sorted(_resolved(sources))
+    places = sorted(resolved(sources))
     key = hashlib.sha256("\n".join(places).encode()).hexdigest()[:12]
     return user_cache_path("binventory") / "work" / f"{Path(places[0]).name}-{key}"
 
@@ -84,7 +84,7 @@ def build(sources: Sequence[str], work: Path, recipe: LinkRecipe, track: Track =
 
     Raises InputError where a source is no folder or holds no photo, OutsideError where the disk or S3 fails.
     """
-    sources = _resolved(sources)
+    sources = resolved(sources)
     scanned = [layout.scan(one) for one in sources]
     with tables.opened(work) as base:
         looked = looks.photos(base, scanned, track)
@@ -109,7 +109,7 @@ def build(sources: Sequence[str], work: Path, recipe: LinkRecipe, track: Track =
     return read(work)
 
 
-def _resolved(sources: Sequence[str]) -> list[str]:
+def resolved(sources: Sequence[str]) -> list[str]:
     """The sources as whole addresses, each once, in the order given."""
     return list(dict.fromkeys(one if objects.is_remote(one) else str(Path(one).resolve()) for one in sources))
 

@@ -61,6 +61,17 @@ class Sides:
     calibrate: tuple[Row, ...]
     cleaned: tuple[tuple[Row, tuple[str, ...]], ...] = ()
 
+    def moved(self, old: Sequence[str], new: Sequence[str]) -> Sides:
+        """The same photos in copies of their sources: each ``old`` source for the ``new`` one of the same place."""
+        pairs = [(f"{of.rstrip('/')}/", f"{to.rstrip('/')}/") for of, to in zip(old, new, strict=True)]
+
+        def there(row: Row) -> Row:
+            found = (to + row.address.removeprefix(of) for of, to in pairs if row.address.startswith(of))
+            return replace(row, address=next(found, row.address))
+
+        train, validate, calibrate = (tuple(map(there, one)) for one in (self.train, self.validate, self.calibrate))
+        return Sides(train, validate, calibrate, tuple((there(row), rules) for row, rules in self.cleaned))
+
     def learnt(self) -> tuple[Row, ...]:
         """Everything that a bundle has learnt from."""
         return self.train + self.validate + self.calibrate

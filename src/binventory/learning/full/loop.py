@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from binventory.errors import StoppedError
 from binventory.flow import Track, ahead, chunks
 from binventory.learning.fitting import Levels
 from binventory.learning.full import camera, checkpoint, schedule
 from binventory.learning.full.checkpoint import Checkpoint
 from binventory.learning.full.loss import loss
 from binventory.learning.full.network import Network, averaged
-from binventory.learning.full.processes import Processes
+from binventory.learning.full.processes import Processes, heeding_sigterm
 from binventory.photo import Pixels
 from binventory.recipe import FullRecipe
 from binventory.records import LEVELS
@@ -61,7 +62,8 @@ def train(
 ) -> tuple[Network, list[dict[str, float]]]:  # fmt: skip
     """Train until the schedule ends and return the network with its averaged weights, and each epoch's figures.
 
-    ``tell`` hears each epoch's figures. Goes on from the checkpoint in ``folder`` where there is one.
+    ``tell`` hears each epoch's figures. Goes on from the checkpoint in the first process's ``folder`` where there is
+    one. Raises StoppedError where SIGTERM came to one of the processes: all end after the same step, and it is saved.
     """
     training = _Training(network, material, recipe, seed, folder, processes)
     training.run(judge, tell, track)
@@ -87,7 +89,7 @@ class _Training:
         self.loss = self.seconds = 0.0
         self.rows: list[dict[str, float]] = []
         self.done = False
-        kept = checkpoint.load(folder / CHECKPOINT)
+        kept = processes.told(checkpoint.load(folder / CHECKPOINT) if processes.first else None)
         if kept is not None:
             self._resume(kept)
         self.parallel: Any = self.network
@@ -97,6 +99,10 @@ class _Training:
     def run(self, judge: Judge, tell: Callable[[dict[str, float]], None], track: Track) -> None:
         """Epoch after epoch until the schedule ends, each judged with the averaged weights."""
         self.saved = time.monotonic()
+        with heeding_sigterm() as self.told_to_end:
+            self._epochs(judge, tell, track)
+
+    def _epochs(self, judge: Judge, tell: Callable[[dict[str, float]], None], track: Track) -> None:
         while not self.done:
             speed = self._epoch(track)
             figures = judge(self._log_probs(), self.material.truths)
@@ -115,6 +121,7 @@ class _Training:
             if self.processes.first:
                 self._save()
                 tell(row)
+            self._heed()
 
     def _epoch(self, track: Track) -> dict[str, float]:
         """Train on the rest of this epoch; how fast, and what share of the time went by waiting for photos."""
@@ -139,6 +146,7 @@ class _Training:
             self.done = self._progress() >= 1
             if self.done:
                 break
+            self._heed()
             if processes.first and now - self.saved >= recipe.save_seconds:
                 self._save()
         supplied.close()
@@ -201,6 +209,18 @@ class _Training:
             torch._foreach_copy_(list(averaged(self.network)), self.averages)
             yield
             torch._foreach_copy_(list(averaged(self.network)), own)
+
+    def _heed(self) -> None:
+        """Save and end, in all processes alike, where one of them has been told to end."""
+        told = torch.tensor(float(self.told_to_end.is_set()), device=self.processes.device)
+        if not float(self.processes.summed(told)):
+            return
+        if self.processes.first:
+            self._save()
+        raise StoppedError(
+            f"Training was stopped in epoch {self.epoch + 1}", "SIGTERM came, and the checkpoint is saved",
+            f"the same command, which goes on from {self.folder}",
+        )  # fmt: skip
 
     def _save(self) -> None:
         kept = Checkpoint(

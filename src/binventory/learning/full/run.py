@@ -41,39 +41,78 @@ _APART = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where things lie on one machine: the resolved ``sources`` in the order given, the work folder, and the folder
+    that holds a folder of each training's checkpoint."""
+
+    sources: tuple[str, ...]
+    work: Path
+    checkpoints: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What every process needs to know to train together. ``folder`` holds the checkpoint, metrics and curve."""
+    """What every process needs to know to train together, the addresses as they are at ``place``.
+
+    ``key`` names the training: its folder of metrics and curve, and that of its checkpoint.
+    """
 
     start: Start
     sides: Sides
     recipe: Recipe
-    work: Path
-    folder: Path
+    place: Place
+    key: str
+
+    @property
+    def work(self) -> Path:
+        """The work folder, where pictures and features are kept."""
+        return self.place.work
+
+    @property
+    def folder(self) -> Path:
+        """Where metrics and curve are written."""
+        return self.place.work / "full" / self.key
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoint is written."""
+        return self.place.checkpoints / self.key
+
+    def at(self, place: Place) -> Plan:
+        """The plan as another machine reads it, that has its own copy of the sources, in the same order."""
+        if place == self.place:
+            return self
+        return replace(self, sides=self.sides.moved(self.place.sources, place.sources), place=place)
 
 
 def train(
-    data: Catalogue, start: Start, recipe: Recipe, name: str, tell: Callable[[str], None], track: Track = untracked
-) -> Bundle:
+    data: Catalogue, start: Start, recipe: Recipe, name: str, tell: Callable[[str], None], track: Track = untracked,
+    place: Place | None = None,
+) -> Bundle:  # fmt: skip
     """A bundle fine-tuned on the data's sides. Goes on where a killed run stopped.
 
-    ``tell`` hears one line of ``key=value`` an epoch, and what is worth knowing between.
+    ``tell`` hears one line of ``key=value`` an epoch, and what is worth knowing between. ``place`` is needed where
+    processes of other machines assist, or the checkpoint lies apart from the work folder.
 
-    Raises RecordError where a side has too few labelled photos, UsageError where recipe or weights do not fit.
+    Raises RecordError where a side has too few labelled photos, UsageError where recipe or weights do not fit,
+    StoppedError where SIGTERM came and the checkpoint is saved.
     """
     sides = _sides(data, recipe.full, start)
     quick.refuse_few(sides)
-    plan = Plan(start, sides, recipe, data.work, data.work / "full" / _key(start, sides, recipe))
-    _materialise(plan, track)
+    place = place or Place((), data.work, data.work / "full")
+    plan = Plan(start, sides, recipe, place, _key(start, sides, recipe))
     with joined() as processes:
-        tell(f"training on {processes.total} x {processes.device}; checkpoint, metrics and curve in {plan.folder}")
+        tell(f"training on {processes.total} x {processes.device}; metrics and curve in {plan.folder}; "
+             f"checkpoint in {plan.checkpoints}")  # fmt: skip
         network = _fine_tune(processes.told(plan), processes, tell, track)
     return _bundled(network.cpu(), plan, name, tell, track)
 
 
-def assist(track: Track = untracked) -> None:
-    """Do this process's share of the training that the first process of torchrun plans."""
+def assist(place: Place, track: Track = untracked) -> None:
+    """Do this process's share of the training that the first process of torchrun plans, perhaps on another machine."""
     with joined() as processes:
-        _fine_tune(processes.told(None), processes, lambda _: None, track)
+        plan: Plan = processes.told(None)
+        _fine_tune(plan.at(place), processes, lambda _: None, track if processes.leads else untracked)
 
 
 def _sides(data: Catalogue, recipe: FullRecipe, start: Start) -> Sides:
@@ -128,6 +167,9 @@ def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], tr
             f"A batch of {recipe.batch} is too small", f"{processes.total} processes share it",
             f"--set full.batch={32 * processes.total}",
         )  # fmt: skip
+    if processes.leads:
+        _materialise(plan, track)
+    processes.meet()  # the others of this machine read what its leader has written
     learnt, judged = _materialise(plan, track)
     levels, truths = _levels(sides.train), _levels(sides.validate)
     weights = fitting.weigh(levels, recipe.balance)
@@ -144,7 +186,7 @@ def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], tr
         material,
         recipe,
         plan.recipe.seed,
-        plan.folder,
+        plan.checkpoints,
         processes,
         _judged,
         told,
