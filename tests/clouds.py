@@ -7,16 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from s3server import S3Server
 from wire import hosting
 from wire.hosting import Hosting
 from wire.server import REGION, Wire, serving
+from wire.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/counting"
 
@@ -47,35 +47,16 @@ class Cloud:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.fixture(scope="module")
-def cloud(bucket: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A SageMaker for a module's tests, with S3 where the real server is."""
+@contextmanager
+def standing(bucket: S3Server, folder: Path) -> Iterator[Cloud]:
+    """A SageMaker, with S3 where the real server is. ``folder``: for caches."""
     environment = {
         "AWS_ENDPOINT_URL_S3": bucket.endpoint, "AWS_ACCESS_KEY_ID": bucket.key,
         "AWS_SECRET_ACCESS_KEY": bucket.secret, "AWS_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true",
-        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cloud-cache")),
+        "XDG_CACHE_HOME": str(folder / "cache"),
     }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch, serving() as wire:
+    with serving() as wire:
         environment["AWS_ENDPOINT_URL"] = wire.endpoint
-        books = hosting.install(wire)
-        wire.on("SageMaker.ListTrainingJobs", lambda request: {"TrainingJobSummaries": []})
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield Cloud(wire, books, environment, f"s3://private/{tmp_path_factory.mktemp('store').name}")
-
-
-@pytest.fixture(autouse=True)
-def no_cloud_account() -> None:
-    """In place of the fixture of this name for all tests: the module's fixture says where AWS is."""
-
-
-@pytest.fixture(scope="module")
-def site(bins: Path, tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Path:
-    """A bundle that has learnt from some of the drawn bins."""
-    out = tmp_path_factory.mktemp("made") / "site"
-    work = tmp_path_factory.mktemp("site-work")
-    done = cloud.run("train", "--data", bins, "--from", "open", "--work", work, "--out", out, "--json",
-                     "--set", "split.train=0.5", "--set", "split.validate=0.15", "--set", "split.calibrate=0.15",
-                     "--set", "split.test=0.2", "--set", "quick.ridge=[0.001,0.0003]")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return out
+        books = hosting.install(wire, Store(bucket))
+        wire.on("SageMaker.ListTrainingJobs", lambda _: {"TrainingJobSummaries": []})
+        yield Cloud(wire, books, environment, f"s3://private/{folder.name}")

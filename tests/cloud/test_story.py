@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from binventory import objects
-from cloud.conftest import ROLE, Cloud
+from clouds import ROLE, Cloud
 
 pytestmark = pytest.mark.timeout(300)
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/binventory:0.1.0"

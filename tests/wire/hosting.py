@@ -25,12 +25,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from binventory import objects
 from s3server import free_ports
 from wire.server import RefusalError, Reply, Request, Wire, arn, paged, refuse_invalid
+from wire.store import Store, split
 
 _READY_S = 60
-_MOST_ARCHIVE = 700 * 1024 * 1024
 _SCALING = "AnyScaleFrontendService"
 
 
@@ -91,6 +90,7 @@ class Hosting:
     """The books of everything that serves. ``broken``: images whose container does not start."""
 
     wire: Wire
+    store: Store
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
@@ -120,9 +120,13 @@ class Hosting:
                 one.container.end()
 
 
-def install(wire: Wire) -> Hosting:
+_OTHERS = (("ListNotebookInstances", "NotebookInstances"), ("ListApps", "Apps"), ("ListClusters", "ClusterSummaries"),
+           ("ListProcessingJobs", "ProcessingJobSummaries"))  # fmt: skip
+
+
+def install(wire: Wire, store: Store) -> Hosting:
     """Let the wire answer for everything that serves."""
-    books = Hosting(wire)
+    books = Hosting(wire, store)
     wire.ending(books.end)
     for name in (
         "CreateModel", "DescribeModel", "DeleteModel", "ListModels",
@@ -133,8 +137,7 @@ def install(wire: Wire) -> Hosting:
         "ListModelPackages", "UpdateModelPackage", "AddTags", "ListTags",
     ):  # fmt: skip
         wire.on(f"SageMaker.{name}", _locked(books, _ANSWERS[name]))
-    for name, key in (("ListNotebookInstances", "NotebookInstances"), ("ListApps", "Apps"),
-                      ("ListClusters", "ClusterSummaries"), ("ListProcessingJobs", "ProcessingJobSummaries")):  # fmt: skip
+    for name, key in _OTHERS:
         wire.on(f"SageMaker.{name}", partial(paged, books.others.setdefault(name, []), key=key))
     for name in ("RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy"):
         wire.on(f"{_SCALING}.{name}", _locked(books, _ANSWERS[name]))
@@ -186,7 +189,7 @@ def _create_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
             raise RefusalError("ValidationException", f"Model package {package} is not approved.")
     else:
         try:
-            objects.read(container["ModelDataUrl"], _MOST_ARCHIVE)
+            books.store.read(container["ModelDataUrl"])
         except Exception:
             said = f"Could not find model data at {container['ModelDataUrl']}."
             raise RefusalError("ValidationException", said) from None
@@ -198,8 +201,7 @@ def _create_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
 def _describe_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     if request["ModelName"] not in books.models:
         raise _missing("model", request["ModelName"])
-    found = {key: value for key, value in books.models[request["ModelName"]].items() if key != "Tags"}
-    return found
+    return {key: value for key, value in books.models[request["ModelName"]].items() if key != "Tags"}
 
 
 def _delete_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
@@ -241,8 +243,8 @@ def _delete_config(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list_configs(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    rows = [{key: one[key] for key in ("EndpointConfigName", "EndpointConfigArn", "CreationTime")}
-            for one in books.configs.values() if request.get("NameContains", "") in one["EndpointConfigName"]]  # fmt: skip
+    keys, part = ("EndpointConfigName", "EndpointConfigArn", "CreationTime"), request.get("NameContains", "")
+    rows = [{key: one[key] for key in keys} for name, one in books.configs.items() if part in name]
     return paged(rows, request, "EndpointConfigs")
 
 
@@ -305,7 +307,7 @@ def _container(
     if package := given.get("ModelPackageName"):
         given = books.packages[package]["InferenceSpecification"]["Containers"][0]
     folder = tempfile.TemporaryDirectory(prefix="binventory-endpoint-")
-    with tarfile.open(fileobj=io.BytesIO(objects.read(given["ModelDataUrl"], _MOST_ARCHIVE)), mode="r:gz") as archive:
+    with tarfile.open(fileobj=io.BytesIO(books.store.read(given["ModelDataUrl"])), mode="r:gz") as archive:
         archive.extractall(folder.name, filter="data")
     if given["Image"] in books.broken:
         folder.cleanup()
@@ -326,8 +328,8 @@ def _serve(model: str, environment: Mapping[str, str]) -> tuple[subprocess.Popen
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SM_", "SAGEMAKER_"))}
     command = [sys.executable, "-m", "binventory", "serve", "--hosting", "--bundle", model, "--host", "127.0.0.1",
                "--port", str(port)]  # fmt: skip
-    process = subprocess.Popen(command, env={**keep, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               start_new_session=True)  # fmt: skip
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, env={**keep, **environment}, stdout=quiet, stderr=quiet, start_new_session=True)
     return process, port
 
 
@@ -436,14 +438,14 @@ def _transform(books: Hosting, name: str) -> None:
     failed = 0
     if container:
         try:
-            for address, below in _inputs(job["TransformInput"]["DataSource"]["S3DataSource"]):
+            for address, below in _inputs(books.store, job["TransformInput"]["DataSource"]["S3DataSource"]):
                 most = job["MaxPayloadInMB"] * 1024 * 1024
-                data = objects.read(address, 10 * most)
+                data = books.store.read(address)
                 answer = Reply(b"", 413) if len(data) > most else container.call(
                     "POST", "/invocations", data, {"Content-Type": job["TransformInput"]["ContentType"],
                                                    "Accept": job["TransformOutput"]["Accept"]})  # fmt: skip
                 if answer.status == 200:
-                    objects.write(f"{job['TransformOutput']['S3OutputPath']}/{below}.out", answer.body)
+                    _put(books.store, f"{job['TransformOutput']['S3OutputPath']}/{below}.out", answer.body)
                 else:
                     failed += 1
         except Exception as error:  # whatever it was, the job has failed
@@ -457,13 +459,17 @@ def _transform(books: Hosting, name: str) -> None:
                    TransformEndTime=_now(), **said)  # fmt: skip
 
 
-def _inputs(source: Mapping[str, str]) -> list[tuple[str, str]]:
+def _put(store: Store, uri: str, data: bytes) -> None:
+    bucket, key = split(uri)
+    store.client.put_object(Bucket=bucket, Key=key, Body=data)
+
+
+def _inputs(store: Store, source: Mapping[str, str]) -> list[tuple[str, str]]:
     """The objects of a source by address and by what stands for them in the output."""
+    bucket, prefix = split(source["S3Uri"])
     if source["S3DataType"] == "S3Prefix":
-        root = source["S3Uri"].rstrip("/")
-        found = objects.find(root, frozenset({".jpg", ".jpeg", ".png", ".json", ".txt"}))
-        return [(one, one.removeprefix(f"{root}/")) for one in found]
-    first, *keys = json.loads(objects.read(source["S3Uri"], 1 << 24))
+        return [(f"s3://{bucket}/{key}", key.removeprefix(prefix).strip("/")) for key in store.keys(source["S3Uri"])]
+    first, *keys = json.loads(store.read(source["S3Uri"]))
     return [(first["prefix"] + key, key) for key in keys]
 
 

@@ -15,7 +15,7 @@ from binventory.errors import BinventoryError, UsageError
 if TYPE_CHECKING:
     from binventory.cloud.alive import Cost
     from binventory.cloud.deploying import Deployed, Undeployed
-    from binventory.cloud.endpoint import Hardware, Network, Packed, Package, Standing, Wanted
+    from binventory.cloud.endpoint import Hardware, Network, Package, Packed, Standing, Wanted
     from binventory.cloud.session import Session
     from binventory.counting.bundle import Bundle
 

@@ -162,8 +162,10 @@ _TRAINING = _Kind("training job", "training", "list_training_jobs", "TrainingJob
                   "describe_training_job", ("ResourceConfig",))  # fmt: skip
 _TRANSFORM = _Kind("batch transform", "transform", "list_transform_jobs", "TransformJobSummaries", "TransformJobName",
                    "describe_transform_job", ("TransformResources",))  # fmt: skip
-_PROCESSING = _Kind("processing job", "processing", "list_processing_jobs", "ProcessingJobSummaries",
-                    "ProcessingJobName", "describe_processing_job", ("ProcessingResources", "ClusterConfig"))  # fmt: skip
+_PROCESSING = _Kind(
+    "processing job", "processing", "list_processing_jobs", "ProcessingJobSummaries", "ProcessingJobName",
+    "describe_processing_job", ("ProcessingResources", "ClusterConfig"),
+)  # fmt: skip
 
 
 def _jobs(sagemaker: Any, price: Price, kind: _Kind) -> Iterator[Cost]:

@@ -24,7 +24,7 @@ CODE_DIR = "/opt/ml/model/code"
 
 
 def packed(bundle: Bundle, code: Mapping[str, bytes] | None = None) -> bytes:
-    """``model.tar.gz``: the bundle's members at its root, ``code``'s below ``code/``. The same in gives the same out."""
+    """``model.tar.gz``: the bundle's members at its root, ``code``'s below ``code/``. The same gives the same."""
     below = {f"{CODE}/{name}": data for name, data in sorted((code or {}).items())}
     return bundles.archived({**bundle.members(), **below})
 
@@ -51,7 +51,8 @@ def stored(aws: Session, data: bytes, store: str, path: str, kms: str | None) ->
         pass
     except InputError:  # without s3:ListBucket, what is missing is forbidden
         pass
-    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms} if kms else {"ServerSideEncryption": "AES256"}
+    # Without a key of the user's own S3 encrypts by itself, with its own.
+    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms} if kms else {}
     with told(f"{address} cannot be written", "s3"):
         client.upload_fileobj(io.BytesIO(data), bucket, key, ExtraArgs=encrypted)
     return address

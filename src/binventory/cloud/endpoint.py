@@ -1,4 +1,4 @@
-"""What is asked of SageMaker for an endpoint: frozen wishes in, boto3's requests out. Pure; ``deploying`` does the asking.
+"""What is asked of SageMaker for an endpoint: frozen wishes in, boto3's requests out. Pure; ``deploying`` asks.
 
 Model and configuration bear names made of what is in them, so that the same wish is the same names, and asking twice
 makes nothing twice. Contracts: botocore's service models ``sagemaker``, ``application-autoscaling``, ``scheduler``.
@@ -116,8 +116,8 @@ class Wanted:
 def check(wanted: Wanted) -> Wanted:
     """The same wish. Raises UsageError for what SageMaker would refuse after minutes."""
     if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", wanted.name) or len(wanted.name) > LONGEST_NAME:
-        raise UsageError(f"An endpoint cannot be called {wanted.name!r}",
-                         f"names are letters, digits and inner hyphens, {LONGEST_NAME} at most", "--name bins")  # fmt: skip
+        why = f"names are letters, digits and inner hyphens, {LONGEST_NAME} at most"
+        raise UsageError(f"An endpoint cannot be called {wanted.name!r}", why, "--name bins")
     if not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/?[\w+=,.@/-]+", wanted.role):
         raise UsageError(f"{wanted.role} is no role", "a role's ARN is wanted", "--role arn:aws:iam::ACCOUNT:role/NAME")
     hardware = wanted.hardware
@@ -128,8 +128,8 @@ def check(wanted: Wanted) -> Wanted:
         if not 1 <= hardware.concurrency <= 200:
             raise UsageError(f"Concurrency cannot be {hardware.concurrency}", "it is 1 to 200", "--concurrency 5")
         if hardware.provisioned and hardware.provisioned > hardware.concurrency:
-            raise UsageError("More calls are kept warm than may come at once",
-                             f"{hardware.provisioned} against {hardware.concurrency}", "a larger --concurrency")  # fmt: skip
+            why = f"{hardware.provisioned} against {hardware.concurrency}"
+            raise UsageError("More calls are kept warm than may come at once", why, "a larger --concurrency")
         if wanted.network:
             raise UsageError("A serverless endpoint stands in no network of yours", "SageMaker offers it none",
                              "leave --subnet and --security-group out, or --instance")  # fmt: skip

@@ -1,7 +1,7 @@
-"""The model registry: a bundle goes in with its report, waits for a person's approval, and comes out to be deployed.
+"""The model registry: a bundle goes in with its report, waits for approval, and comes out to be deployed.
 
-Contract: ``create_model_package`` and its kin of botocore's ``sagemaker``; the report has the shape that SageMaker's own
-model quality monitor writes, so that the console shows it as tables.
+Contract: ``create_model_package`` and its kin of botocore's ``sagemaker``; the report has the shape that SageMaker's
+own model quality monitor writes, so that the console shows it as tables.
 """
 
 from __future__ import annotations
@@ -126,8 +126,9 @@ def registered(
         ask(sagemaker, "describe_model_package_group", what, ModelPackageGroupName=group)
     except MissingError:
         try:
+            told = "Models that count items in photos of bins (binventory)"
             ask(sagemaker, "create_model_package_group", what, ModelPackageGroupName=group,
-                ModelPackageGroupDescription="Models that count items in photos of bins (binventory)", Tags=tags)  # fmt: skip
+                ModelPackageGroupDescription=told, Tags=tags)  # fmt: skip
         except InputError as error:  # another one was quicker
             if "exist" not in error.why.lower():
                 raise
