@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from s3server import S3Server
-from wire import hosting
+from wire import hosting, packages, transform
 from wire.hosting import Hosting
 from wire.server import REGION, Wire, serving
 from wire.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/counting"
+IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/binventory:0.1.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +59,7 @@ def standing(bucket: S3Server, folder: Path) -> Iterator[Cloud]:
     with serving() as wire:
         environment["AWS_ENDPOINT_URL"] = wire.endpoint
         books = hosting.install(wire, Store(bucket))
+        transform.install(books)
+        packages.install(books)
         wire.on("SageMaker.ListTrainingJobs", lambda _: {"TrainingJobSummaries": []})
         yield Cloud(wire, books, environment, f"s3://private/{folder.name}")

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clouds import ROLE, Cloud
+from clouds import IMAGE, ROLE, Cloud
 
 pytestmark = pytest.mark.timeout(300)
-IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/binventory:0.1.0"
 
 
 def test_a_bundle_goes_up_counts_as_at_home_is_seen_to_cost_and_goes(cloud: Cloud, site: Path, bins: Path) -> None:

@@ -1,4 +1,4 @@
-"""Models, endpoints, batch transform and the registry of the wire: endpoints really stand up, as our hosting app.
+"""Models and endpoints of the wire: endpoints really stand up, as our hosting app.
 
 A model's archive is fetched from S3 and unpacked into a folder as SageMaker does at /opt/ml/model; the endpoint is
 ``binventory serve --hosting`` over it, in a process of its own, and calls are forwarded to it.
@@ -27,10 +27,9 @@ from typing import Any
 
 from s3server import free_ports
 from wire.server import RefusalError, Reply, Request, Wire, arn, paged, refuse_invalid
-from wire.store import Store, split
+from wire.store import Store
 
 _READY_S = 60
-_SCALING = "AnyScaleFrontendService"
 
 
 @dataclass(slots=True)
@@ -128,19 +127,12 @@ def install(wire: Wire, store: Store) -> Hosting:
     """Let the wire answer for everything that serves."""
     books = Hosting(wire, store)
     wire.ending(books.end)
-    for name in (
-        "CreateModel", "DescribeModel", "DeleteModel", "ListModels",
-        "CreateEndpointConfig", "DescribeEndpointConfig", "DeleteEndpointConfig", "ListEndpointConfigs",
-        "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "DeleteEndpoint", "ListEndpoints",
-        "CreateTransformJob", "DescribeTransformJob", "ListTransformJobs",
-        "CreateModelPackageGroup", "DescribeModelPackageGroup", "CreateModelPackage", "DescribeModelPackage",
-        "ListModelPackages", "UpdateModelPackage", "AddTags", "ListTags",
-    ):  # fmt: skip
-        wire.on(f"SageMaker.{name}", _locked(books, _ANSWERS[name]))
+    for name, answer in _ANSWERS.items():
+        wire.on(f"SageMaker.{name}", locked(books, answer))
     for name, key in _OTHERS:
         wire.on(f"SageMaker.{name}", partial(paged, books.others.setdefault(name, []), key=key))
-    for name in ("RegisterScalableTarget", "DeregisterScalableTarget", "PutScalingPolicy"):
-        wire.on(f"{_SCALING}.{name}", _locked(books, _ANSWERS[name]))
+    for name, answer in _SCALING.items():
+        wire.on(f"AnyScaleFrontendService.{name}", locked(books, answer))
     wire.route("POST", r"/endpoints/([^/]+)/invocations", lambda request: _invoke(books, request))
     wire.route("POST", r"/schedules/([^/]+)", lambda request: _schedule(books, request, new=True))
     wire.route("PUT", r"/schedules/([^/]+)", lambda request: _schedule(books, request, new=False))
@@ -148,7 +140,7 @@ def install(wire: Wire, store: Store) -> Hosting:
     return books
 
 
-def _locked(books: Hosting, answer: Any) -> Any:
+def locked(books: Hosting, answer: Any) -> Any:
     def held(request: dict[str, Any]) -> Mapping[str, Any]:
         with books.wire.lock:
             found: Mapping[str, Any] = answer(books, request)
@@ -157,34 +149,31 @@ def _locked(books: Hosting, answer: Any) -> Any:
     return held
 
 
-def _now() -> datetime:
+def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _missing(kind: str, name: str) -> RefusalError:
+def missing(kind: str, name: str) -> RefusalError:
     return RefusalError("ValidationException", f'Could not find {kind} "{arn(kind.replace(" ", "-"), name)}".')
 
 
-def _new(books: dict[str, Any], kind: str, name: str) -> None:
+def new(books: dict[str, Any], kind: str, name: str) -> None:
     if name in books:
         raise RefusalError("ValidationException", f'Cannot create already existing {kind} "{arn(kind, name)}".')
 
 
-def _remember(books: Hosting, place: str, request: Mapping[str, Any]) -> None:
+def remember(books: Hosting, place: str, request: Mapping[str, Any]) -> None:
     books.tags[place] = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
-
-
-# --- models and configurations ---------------------------------------------------------------------------------------
 
 
 def _create_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     name = request["ModelName"]
-    _new(books.models, "model", name)
+    new(books.models, "model", name)
     container = request["PrimaryContainer"]
     if package := container.get("ModelPackageName"):
         found = books.packages.get(package)
         if found is None:
-            raise _missing("model-package", package)
+            raise missing("model-package", package)
         if found["ModelApprovalStatus"] != "Approved":
             raise RefusalError("ValidationException", f"Model package {package} is not approved.")
     else:
@@ -193,20 +182,20 @@ def _create_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
         except Exception:
             said = f"Could not find model data at {container['ModelDataUrl']}."
             raise RefusalError("ValidationException", said) from None
-    books.models[name] = {**request, "CreationTime": _now(), "ModelArn": arn("model", name)}
-    _remember(books, arn("model", name), request)
+    books.models[name] = {**request, "CreationTime": now(), "ModelArn": arn("model", name)}
+    remember(books, arn("model", name), request)
     return {"ModelArn": arn("model", name)}
 
 
 def _describe_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     if request["ModelName"] not in books.models:
-        raise _missing("model", request["ModelName"])
+        raise missing("model", request["ModelName"])
     return {key: value for key, value in books.models[request["ModelName"]].items() if key != "Tags"}
 
 
 def _delete_model(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     if books.models.pop(request["ModelName"], None) is None:
-        raise _missing("model", request["ModelName"])
+        raise missing("model", request["ModelName"])
     return {}
 
 
@@ -218,27 +207,27 @@ def _list_models(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
 
 def _create_config(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     name = request["EndpointConfigName"]
-    _new(books.configs, "endpoint-config", name)
+    new(books.configs, "endpoint-config", name)
     for variant in request["ProductionVariants"]:
         if variant["ModelName"] not in books.models:
-            raise _missing("model", variant["ModelName"])
+            raise missing("model", variant["ModelName"])
         if ("ServerlessConfig" in variant) == ("InstanceType" in variant):
             raise RefusalError("ValidationException", "Give InstanceType or ServerlessConfig, and not both.")
-    books.configs[name] = {**request, "CreationTime": _now(), "EndpointConfigArn": arn("endpoint-config", name)}
-    _remember(books, arn("endpoint-config", name), request)
+    books.configs[name] = {**request, "CreationTime": now(), "EndpointConfigArn": arn("endpoint-config", name)}
+    remember(books, arn("endpoint-config", name), request)
     return {"EndpointConfigArn": arn("endpoint-config", name)}
 
 
 def _describe_config(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     if request["EndpointConfigName"] not in books.configs:
-        raise _missing("endpoint-config", request["EndpointConfigName"])
+        raise missing("endpoint-config", request["EndpointConfigName"])
     return {key: value for key, value in books.configs[request["EndpointConfigName"]].items() if key != "Tags"}
 
 
 def _delete_config(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     name = request["EndpointConfigName"]
     if books.configs.pop(name, None) is None:
-        raise _missing("endpoint-config", name)
+        raise missing("endpoint-config", name)
     return {}
 
 
@@ -248,16 +237,13 @@ def _list_configs(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     return paged(rows, request, "EndpointConfigs")
 
 
-# --- endpoints -------------------------------------------------------------------------------------------------------
-
-
 def _create_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     name, config = request["EndpointName"], request["EndpointConfigName"]
-    _new(books.endpoints, "endpoint", name)
+    new(books.endpoints, "endpoint", name)
     if config not in books.configs:
-        raise _missing("endpoint-config", config)
-    books.endpoints[name] = Endpoint(config, "Creating", _now(), _now(), request.get("Tags", []))
-    _remember(books, arn("endpoint", name), request)
+        raise missing("endpoint-config", config)
+    books.endpoints[name] = Endpoint(config, "Creating", now(), now(), request.get("Tags", []))
+    remember(books, arn("endpoint", name), request)
     books.later(_start, books, name, config)
     return {"EndpointArn": arn("endpoint", name)}
 
@@ -270,7 +256,7 @@ def _update_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     if config == one.config:
         raise RefusalError("ValidationException", f"Endpoint configuration {config} is the one in use.")
     if config not in books.configs:
-        raise _missing("endpoint-config", config)
+        raise missing("endpoint-config", config)
     if f"endpoint/{name}/variant/AllTraffic" in books.targets:
         raise RefusalError("ValidationException", "The variant AllTraffic is registered as a scalable target.")
     one.status = "Updating"
@@ -281,7 +267,7 @@ def _update_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
 def _start(books: Hosting, name: str, config: str) -> None:
     """Stand up the container of a configuration; where it is up, it takes the place of the old one."""
     model = books.models[books.configs[config]["ProductionVariants"][0]["ModelName"]]
-    container, reason = _container(books, model)
+    container, reason = stood_up(books, model)
     with books.wire.lock:
         one = books.endpoints.get(name)
         if one is None or one.status == "Deleting":  # deleted meanwhile
@@ -289,7 +275,7 @@ def _start(books: Hosting, name: str, config: str) -> None:
                 container.end()
             return
         old, updating = one.container, one.status == "Updating"
-        one.changed = _now()
+        one.changed = now()
         if container is None and updating:
             one.status, one.reason = "InService", reason
             return
@@ -299,7 +285,7 @@ def _start(books: Hosting, name: str, config: str) -> None:
         old.end()
 
 
-def _container(
+def stood_up(
     books: Hosting, model: Mapping[str, Any], more: Mapping[str, str] | None = None
 ) -> tuple[Container | None, str]:
     """The container of a model, up and healthy; or None, and why. ``more``: what a batch adds to its environment."""
@@ -335,7 +321,7 @@ def _serve(model: str, environment: Mapping[str, str]) -> tuple[subprocess.Popen
 
 def _endpoint(books: Hosting, name: str) -> Endpoint:
     if name not in books.endpoints:
-        raise _missing("endpoint", name)
+        raise missing("endpoint", name)
     return books.endpoints[name]
 
 
@@ -409,154 +395,6 @@ def _invoke(books: Hosting, request: Request) -> Reply:
     return Reply(json.dumps(said).encode(), 424, {"Content-Type": "application/json", "x-amzn-ErrorType": "ModelError"})
 
 
-# --- batch transform -------------------------------------------------------------------------------------------------
-
-
-def _create_transform(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    name = request["TransformJobName"]
-    if name in books.transforms:
-        raise RefusalError("ResourceInUse", f"Job name must be unique within an AWS account and region, {name} exists.")
-    if request["ModelName"] not in books.models:
-        raise _missing("model", request["ModelName"])
-    if request.get("MaxConcurrentTransforms", 1) * request.get("MaxPayloadInMB", 6) > 100:
-        raise RefusalError("ValidationException", "MaxConcurrentTransforms * MaxPayloadInMB must not exceed 100 MB.")
-    place = arn("transform-job", name)
-    books.transforms[name] = {
-        **request, "TransformJobArn": place, "TransformJobStatus": "InProgress", "CreationTime": _now(),
-    }  # fmt: skip
-    _remember(books, place, request)
-    books.later(_transform, books, name)
-    return {"TransformJobArn": place}
-
-
-def _transform(books: Hosting, name: str) -> None:
-    """Call the model for each object, and write what it answers; one that fails leaves nothing and fails the job."""
-    job = books.transforms[name]
-    begun = _now()
-    more = {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(job["MaxPayloadInMB"])}
-    container, reason = _container(books, books.models[job["ModelName"]], more)
-    failed = 0
-    if container:
-        try:
-            for address, below in _inputs(books.store, job["TransformInput"]["DataSource"]["S3DataSource"]):
-                most = job["MaxPayloadInMB"] * 1024 * 1024
-                data = books.store.read(address)
-                answer = Reply(b"", 413) if len(data) > most else container.call(
-                    "POST", "/invocations", data, {"Content-Type": job["TransformInput"]["ContentType"],
-                                                   "Accept": job["TransformOutput"]["Accept"]})  # fmt: skip
-                if answer.status == 200:
-                    _put(books.store, f"{job['TransformOutput']['S3OutputPath']}/{below}.out", answer.body)
-                else:
-                    failed += 1
-        except Exception as error:  # whatever it was, the job has failed
-            reason = f"InternalServerError: {error}"
-        container.end()
-    if failed:
-        reason = "ClientError: See job logs for more information"
-    with books.wire.lock:
-        said = {"FailureReason": reason} if reason else {}
-        job.update(TransformJobStatus="Failed" if reason else "Completed", TransformStartTime=begun,
-                   TransformEndTime=_now(), **said)  # fmt: skip
-
-
-def _put(store: Store, uri: str, data: bytes) -> None:
-    bucket, key = split(uri)
-    store.client.put_object(Bucket=bucket, Key=key, Body=data)
-
-
-def _inputs(store: Store, source: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The objects of a source by address and by what stands for them in the output."""
-    bucket, prefix = split(source["S3Uri"])
-    if source["S3DataType"] == "S3Prefix":
-        return [(f"s3://{bucket}/{key}", key.removeprefix(prefix).strip("/")) for key in store.keys(source["S3Uri"])]
-    first, *keys = json.loads(store.read(source["S3Uri"]))
-    return [(first["prefix"] + key, key) for key in keys]
-
-
-def _describe_transform(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    name = request["TransformJobName"]
-    if name not in books.transforms:
-        raise _missing("transform job", name)
-    return {key: value for key, value in books.transforms[name].items() if key != "Tags"}
-
-
-def _list_transforms(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    keys = ("TransformJobName", "TransformJobArn", "CreationTime", "TransformJobStatus")
-    rows = [{key: one[key] for key in keys} for one in books.transforms.values()
-            if request.get("StatusEquals", one["TransformJobStatus"]) == one["TransformJobStatus"]]  # fmt: skip
-    return paged(rows, request, "TransformJobSummaries")
-
-
-# --- the registry ----------------------------------------------------------------------------------------------------
-
-
-def _create_group(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    name = request["ModelPackageGroupName"]
-    _new(books.groups, "model-package-group", name)
-    books.groups[name] = request
-    _remember(books, arn("model-package-group", name), request)
-    return {"ModelPackageGroupArn": arn("model-package-group", name)}
-
-
-def _describe_group(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    name = request["ModelPackageGroupName"]
-    if name not in books.groups:
-        raise _no_group(name)
-    return {
-        "ModelPackageGroupName": name, "ModelPackageGroupArn": arn("model-package-group", name), "CreationTime": _now(),
-        "CreatedBy": {}, "ModelPackageGroupStatus": "Completed",
-    }  # fmt: skip
-
-
-def _no_group(name: str) -> RefusalError:
-    place = arn("model-package-group", name)
-    return RefusalError("ValidationException", f"ModelPackageGroup {place} does not exist.")
-
-
-def _create_package(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    group = request["ModelPackageGroupName"]
-    if "Tags" in request:
-        raise RefusalError("ValidationException", "Tags are not supported for versioned model packages.")
-    if group not in books.groups:
-        raise _missing("model-package-group", group)
-    number = 1 + sum(one["ModelPackageGroupName"] == group for one in books.packages.values())
-    place = arn("model-package", f"{group}/{number}")
-    books.packages[place] = {
-        **request, "ModelPackageArn": place, "ModelPackageVersion": number, "CreationTime": _now(),
-        "ModelPackageStatus": "Completed", "ModelPackageStatusDetails": {"ValidationStatuses": []},
-    }  # fmt: skip
-    return {"ModelPackageArn": place}
-
-
-def _describe_package(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    place = request["ModelPackageName"]
-    if place not in books.packages:
-        raise RefusalError("ValidationException", f"ModelPackage {place} does not exist.")
-    return books.packages[place]
-
-
-def _list_packages(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    group, status = request.get("ModelPackageGroupName"), request.get("ModelApprovalStatus")
-    if group not in books.groups:
-        raise _no_group(str(group))
-    keys = ("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "CreationTime", "ModelPackageStatus",
-            "ModelApprovalStatus")  # fmt: skip
-    rows = [{key: one[key] for key in keys} for one in books.packages.values()
-            if one["ModelPackageGroupName"] == group and status in (None, one["ModelApprovalStatus"])]  # fmt: skip
-    if request.get("SortOrder") == "Descending":
-        rows.reverse()
-    return paged(rows, request, "ModelPackageSummaryList")
-
-
-def _update_package(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    found = _describe_package(books, {"ModelPackageName": request["ModelPackageArn"]})
-    found.update({key: value for key, value in request.items() if key != "ModelPackageArn"})
-    return {"ModelPackageArn": request["ModelPackageArn"]}
-
-
-# --- tags, scaling, schedules ----------------------------------------------------------------------------------------
-
-
 def _add_tags(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     there = books.tags.setdefault(request["ResourceArn"], {})
     there.update({tag["Key"]: tag["Value"] for tag in request["Tags"]})
@@ -618,11 +456,8 @@ _ANSWERS: dict[str, Any] = {
     "ListModels": _list_models, "CreateEndpointConfig": _create_config, "DescribeEndpointConfig": _describe_config,
     "DeleteEndpointConfig": _delete_config, "ListEndpointConfigs": _list_configs,
     "CreateEndpoint": _create_endpoint, "UpdateEndpoint": _update_endpoint, "DescribeEndpoint": _describe_endpoint,
-    "DeleteEndpoint": _delete_endpoint, "ListEndpoints": _list_endpoints,
-    "CreateTransformJob": _create_transform, "DescribeTransformJob": _describe_transform,
-    "ListTransformJobs": _list_transforms, "CreateModelPackageGroup": _create_group,
-    "DescribeModelPackageGroup": _describe_group, "CreateModelPackage": _create_package,
-    "DescribeModelPackage": _describe_package, "ListModelPackages": _list_packages,
-    "UpdateModelPackage": _update_package, "AddTags": _add_tags, "ListTags": _list_tags,
+    "DeleteEndpoint": _delete_endpoint, "ListEndpoints": _list_endpoints, "AddTags": _add_tags, "ListTags": _list_tags,
+}  # fmt: skip
+_SCALING = {
     "RegisterScalableTarget": _register, "DeregisterScalableTarget": _deregister, "PutScalingPolicy": _policy,
 }  # fmt: skip

@@ -105,7 +105,7 @@ def batch(
     aws = opened(region)
     role, given = full_role(aws, role), endpoints.as_tags(tags or [])
     photos = batches.listed(source)
-    model = stored_model(aws, bundle, image, target, kms, role, None, given)
+    model = stored_model(aws, bundle, image, target, kms, None, given)
     wanted = endpoints.check(endpoints.Wanted("batch", role, model, endpoints.Instances(instance), None,
                                               network(subnets, groups), kms, given))  # fmt: skip
     deploying.modelled(aws, wanted)

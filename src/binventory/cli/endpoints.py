@@ -13,7 +13,6 @@ from binventory.cli.data import JsonOption
 from binventory.errors import BinventoryError, UsageError
 
 if TYPE_CHECKING:
-    from binventory.cloud.alive import Cost
     from binventory.cloud.deploying import Deployed, Undeployed
     from binventory.cloud.endpoint import Hardware, Network, Package, Packed, Standing, Wanted
     from binventory.cloud.session import Session
@@ -48,7 +47,7 @@ SubnetOption = Annotated[
 GroupsOption = Annotated[
     list[str] | None, typer.Option("--security-group", help="A security group of your VPC; several.", metavar="ID")
 ]
-INSTANCE = "ml.c7i.large"
+INSTANCE = "ml.c6i.large"
 _QUIET_S = 2.0
 _REPEAT_S = 30.0
 
@@ -125,7 +124,7 @@ def deploy(
     if package is not None:
         model = _approved(aws, package)
     else:
-        model = stored_model(aws, bundle, image, str(store), kms, role, group if register else None, given)
+        model = stored_model(aws, bundle, image, str(store), kms, group if register else None, given)
     wanted = endpoints.check(endpoints.Wanted(name, role, model, hardware, stop, network(subnets, groups), kms, given))
     scheduler = full_role(aws, scheduler_role) if scheduler_role else None
     hour = costs.of(hardware, costs.priced(aws.region))
@@ -168,62 +167,8 @@ def undeploy(
     raise typer.Exit(terminal.status_of(errors))
 
 
-def alive(region: RegionOption = None, as_json: JsonOption = False) -> None:
-    """Everything of SageMaker's that costs money now in a region, with its price a month. Exit 1 where something does.
-
-    Endpoints, jobs, notebooks, Studio's apps and clusters cost by the hour and make it 1; stored archives and
-    serverless endpoints without warm instances are shown and do not.
-    """
-    from binventory.cloud import alive as looking
-    from binventory.cloud.session import opened
-
-    aws, now = opened(region), datetime.now(UTC)
-    costs: list[Cost] = []
-    errors: list[BinventoryError] = []
-    for one in terminal.tracked(looking.look(aws, looking.priced(aws.region)), "looking", None):
-        if isinstance(one, BinventoryError):
-            errors.append(one)
-            terminal.say(f"error: {one}")
-        else:
-            costs.append(one)
-    for cost in costs:
-        if cost.overdue(now):
-            terminal.say(f"overdue: {cost.name} should have ended at {cost.stop:%Y-%m-%d %H:%M} UTC. "
-                         "Try: binventory cloud undeploy --overdue")  # fmt: skip
-    lasting = [cost for cost in costs if cost.lasts]
-    if as_json:
-        for cost in costs:
-            terminal.print_json(cost.as_row(now))
-    elif costs:
-        _print_costs(costs, lasting, aws.region)
-    if not lasting and not errors:
-        terminal.say(f"note: nothing costs by the hour in {aws.region}")
-    raise typer.Exit(terminal.status_of(errors) or bool(lasting))
-
-
-def approve(
-    name: Annotated[
-        str,
-        typer.Argument(help="A version's ARN, or a group, whose newest waiting version is meant.", metavar="GROUP|ARN"),
-    ],
-    reject: Annotated[bool, typer.Option("--reject", help="Reject it instead.")] = False,
-    why: Annotated[str, typer.Option(help="What to write beside it.")] = "binventory cloud approve",
-    region: RegionOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Approve a model of the registry, so that it may be deployed by `cloud deploy --package`; or reject it."""
-    from binventory.cloud import registry
-    from binventory.cloud.session import opened
-
-    version = registry.move(opened(region), name, "Rejected" if reject else "Approved", why)
-    if as_json:
-        terminal.print_json({"package": version.arn, "status": version.status})
-    else:
-        terminal.print_table(("", ""), [("package", version.arn), ("status", version.status)])
-
-
 def stored_model(
-    aws: Session, bundle: str | None, image: str | None, store: str, kms: str | None, role: str, group: str | None,
+    aws: Session, bundle: str | None, image: str | None, store: str, kms: str | None, group: str | None,
     tags: tuple[tuple[str, str], ...],
 ) -> Packed:  # fmt: skip
     """A bundle as a model on S3, registered in ``group`` unless that is None. Raises BundleError, InputError …"""
@@ -237,9 +182,9 @@ def stored_model(
     environment: dict[str, str] = {}
     code = None
     if image is None:
-        from binventory.cloud import source
+        from binventory.cloud import images, source
 
-        image = endpoints.default_image(aws.region, role.split(":")[1])
+        image = images.inference(aws.region)
         environment = endpoints.dlc_environment(aws.region)
         code = artefact.code(source.wheel(), source.requirements())
         terminal.say(f"note: {endpoints.DLC_NOTE}")
@@ -382,22 +327,3 @@ def _tell_undeployed(gone: Undeployed, as_json: bool) -> None:
                              "left": [error.as_row() for error in gone.left]})  # fmt: skip
     else:
         terminal.print_table(("endpoint", "removed"), [(gone.name, ", ".join(gone.removed) or "nothing was there")])
-
-
-def _print_costs(costs: list[Cost], lasting: list[Cost], region: str) -> None:
-    from binventory.cloud import prices
-
-    def money(value: float | None) -> str:
-        return "?" if value is None else f"${value:,.2f}"
-
-    rows = [
-        (cost.kind, cost.name, cost.size, money(cost.month), f"{cost.since:%Y-%m-%d %H:%M}" if cost.since else "",
-         ("binventory" if cost.ours else "others") if cost.lasts or cost.since else "",
-         f"{cost.stop:%Y-%m-%d %H:%M}" if cost.stop else "")
-        for cost in costs
-    ]  # fmt: skip
-    terminal.print_table(("kind", "name", "size", "a month", "since (UTC)", "whose", "ends (UTC)"), rows)
-    known = sum(cost.month or 0 for cost in lasting)
-    unknown = sum(cost.month is None for cost in lasting)
-    more = f", and {unknown} of unknown price" if unknown else ""
-    terminal.say(f"in {region}: ${known:,.2f} a month{more}, by prices of {prices.table().as_of}")

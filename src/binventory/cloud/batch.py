@@ -46,7 +46,7 @@ class Batch:
     source: str
     target: str
     model: str
-    instance: str = "ml.c7i.large"
+    instance: str = "ml.c6i.large"
     instances: int = 1
     kms: str | None = None
     tags: tuple[tuple[str, str], ...] = ()

@@ -32,8 +32,6 @@ MOST_BYTES = 6_291_456
 """The largest body of a real-time request, by botocore's own model."""
 MOST_SERVERLESS_BYTES = 4 * 1024 * 1024
 
-DLC_ACCOUNT = "763104351884"
-DLC_TAG = "pytorch-inference:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
 DLC_NOTE = (
     "AWS's last PyTorch inference image (2.6) counts, whose security patches ended in June 2026. "
     "--image takes your own, built from our Dockerfile"
@@ -47,7 +45,7 @@ class Instances:
     ``calls``: how many calls a minute one instance should serve; more start another.
     """
 
-    type: str = "ml.c7i.large"
+    type: str = "ml.c6i.large"
     least: int = 1
     most: int = 1
     calls: float = 300.0
@@ -185,19 +183,6 @@ def as_tags(given: list[str]) -> tuple[tuple[str, str], ...]:
                              "--tag team=stock")  # fmt: skip
         found.append((key, value))
     return tuple(found)
-
-
-def default_image(region: str, partition: str = "aws") -> str:
-    """AWS's last PyTorch inference image, in regions whose registry has AWS's common account.
-
-    Raises UsageError elsewhere. Source: the images' list of ``aws/deep-learning-containers``.
-    """
-    special = ("af-", "ap-east", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-7", "ap-south-2",
-               "eu-central-2", "eu-south", "me-", "il-", "mx-", "ca-west", "cn-", "us-gov")  # fmt: skip
-    if partition != "aws" or region.startswith(special):
-        raise UsageError(f"No default image is known in {region}", "its registry has an account of its own",
-                         "--image ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME:TAG")  # fmt: skip
-    return f"{DLC_ACCOUNT}.dkr.ecr.{region}.amazonaws.com/{DLC_TAG}"
 
 
 def dlc_environment(region: str) -> dict[str, str]:
