@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from binventory.cli import main
 from s3server import S3Server
 from wire import hosting, packages, transform
 from wire.hosting import Hosting
@@ -23,6 +27,15 @@ IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/binventory:0.1.0"
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """How a command has ended, and what it has printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cloud:
     """The wire, the books of what serves, and the environment in which AWS is these."""
 
@@ -31,15 +44,26 @@ class Cloud:
     environment: dict[str, str]
     store: str
 
-    def run(self, *words: object, **more: str) -> subprocess.CompletedProcess[str]:
-        """The command as its users type it. Whatever happens, there is never a traceback."""
+    def typed(self, *words: object) -> Done:
+        """The command in a process of its own, as its users type it. There is never a traceback."""
         keep = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         done = subprocess.run(
             [sys.executable, "-W", "error", "-m", "binventory", *map(str, words)],
-            capture_output=True, text=True, check=False, timeout=120, env={**keep, **self.environment, **more},
+            capture_output=True, text=True, check=False, timeout=120, env={**keep, **self.environment},
         )  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def run(self, *words: object) -> Done:
+        """The command in this process, which spares it its start."""
+        out, err, status = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["binventory", *map(str, words)])
+            try:
+                main()
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return Done(status, out.getvalue(), err.getvalue())
 
     def rows(self, *words: object, status: int = 0) -> list[dict[str, Any]]:
         """What the command prints as JSON, a line each."""
