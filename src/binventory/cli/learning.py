@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from binventory.cli import terminal
+from binventory.cli import jobs, terminal
 from binventory.cli.counting import (
     BundleOption,
     EndpointOption,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from binventory.records import Counts
 
 
+@jobs.elsewhere(jobs.train)
 def train(
     data: DataOption,
     out: Annotated[str, typer.Option(help="The bundle to write: a directory, a .tar.gz or s3://.", metavar="BUNDLE")],

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from binventory import recipe as recipes
-from binventory.errors import BinventoryError, InputError, StoppedError, UsageError
+from binventory.errors import BinventoryError, InputError, OutsideError, StoppedError, UsageError
 
 BASE = "/opt/ml"
 TOLD = 1024
@@ -192,14 +192,14 @@ def cause(job: Job, ended: Ended) -> str:
     if ended.error and ended.error.startswith("error: "):
         return ended.error.removeprefix("error: ")
     if ended.status == -signal.SIGKILL:
-        return ("Training was killed. SIGKILL came, most often because memory ran out. "
-                "Try: a smaller full.batch, or a larger instance.")  # fmt: skip
+        return str(OutsideError("Training was killed", "SIGKILL came, most often because memory ran out",
+                                "a smaller full.batch, or a larger instance"))  # fmt: skip
     why = ended.error or f"its exit status was {ended.status}"
     if job.rank:
         what, next = f"{job.host}'s part of the training", f"the log of {job.hosts[0]}, which leads"
     else:
         what, next = "Training", "report it, with the log"
-    return f"{what} ended unexpectedly. {why}. Try: {next}."
+    return str(OutsideError(f"{what} ended unexpectedly", why, next))
 
 
 class _FailedError(Exception):

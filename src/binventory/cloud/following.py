@@ -280,8 +280,9 @@ def failure(state: State) -> BinventoryError:
 def refuse_absent(state: State) -> str:
     """The address of a job's bundle. Raises UsageError where a job leaves none by its kind, else ``failure``."""
     if state.kind == "tuning":
+        trial = state.best.name if state.best else "TRIAL"
         raise UsageError(f"{state.name} leaves no bundle", "it is a tuning job, whose trials leave one each",
-                         f"binventory cloud attach {state.best.name if state.best else 'TRIAL'} --out BUNDLE")  # fmt: skip
+                         f"binventory cloud attach {trial} --out BUNDLE")  # fmt: skip
     if state.status != "Completed":
         raise failure(state)
     return state.artifacts

@@ -19,6 +19,7 @@ from binventory.recipe import FullRecipe, parse_value
 OBJECTIVE = "validate_log_loss"
 _NUMBER = r"([0-9.eE+-]+)"
 METRICS = ("train_loss", OBJECTIVE, "validate_accuracy", "validate_within_one")
+_WARNINGS = 30
 CHECKPOINTS = "/opt/ml/checkpoints"
 FAMILY = "binventory"
 """The tag by which our own jobs are told from others'."""
@@ -176,8 +177,12 @@ def tuning_request(plan: TuningPlan) -> dict[str, Any]:
 
 
 def hyperparameters(plan: JobPlan) -> dict[str, str]:
-    """Our settings, and the two by which the toolkit finds its program."""
-    toolkit = {"sagemaker_program": plan.program, "sagemaker_submit_directory": plan.source}
+    """Our settings, and those by which the toolkit finds its program and keeps to what matters."""
+    toolkit = {
+        "sagemaker_program": plan.program,
+        "sagemaker_submit_directory": plan.source,
+        "sagemaker_container_log_level": _WARNINGS,  # else two hundred lines of settings come before ours
+    }
     # The toolkit reads each value as JSON if it can, so its own must be quoted as SDKs do.
     return dict(plan.settings) | {name: json.dumps(value) for name, value in toolkit.items()}
 
@@ -232,6 +237,7 @@ def _shared(plan: JobPlan) -> dict[str, Any]:
         "StoppingCondition": {"MaxRuntimeInSeconds": machines.seconds}
         | ({"MaxWaitTimeInSeconds": machines.wait} if machines.wait else {}),
         "CheckpointConfig": {"S3Uri": plan.checkpoints, "LocalPath": CHECKPOINTS},
+        "Environment": {"PIP_QUIET": "1", "PIP_ROOT_USER_ACTION": "ignore"},
         "EnableManagedSpotTraining": bool(machines.wait),
         "EnableNetworkIsolation": walls.isolated,
         "EnableInterContainerTrafficEncryption": walls.between,

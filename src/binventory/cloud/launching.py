@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from binventory import recipe as recipes
 from binventory.cloud import contract, images, jobs, prices, refusals
 from binventory.cloud.jobs import Channel, JobPlan, Machines, TuningPlan, Walls
 from binventory.cloud.session import Account, Session, ask
+from binventory.cloud.wish import Wish
 from binventory.errors import InputError, UsageError
 from binventory.recipe import Recipe, parse_value, to_mapping
 
@@ -26,30 +27,8 @@ _SHIPPED = ("abid", "open")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a user asks for on SageMaker, beside the recipe. Empty strings mean what is usual."""
-
-    to: str
-    role: str
-    name: str = ""
-    image: str = ""
-    instance: str = ""
-    instances: int = 1
-    volume: int = 50
-    max_hours: float = 4.0
-    spot: bool = False
-    streamed: bool = False
-    isolated: bool = False
-    subnets: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    kms_key: str = ""
-    tags: tuple[str, ...] = ()
-    wheelhouse: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
-    """What is sent to S3 before a job: addresses, and the bytes that go there."""
+    """What is sent to S3 before a job: addresses, and the files that go there."""
 
     files: tuple[tuple[str, Path], ...]
 
@@ -88,7 +67,7 @@ def plan(
     instance = wish.instance or ("ml.m5.xlarge" if recipe.kind == "quick" else "ml.g5.xlarge")
     seconds = round(wish.max_hours * 3600)
     made = JobPlan(
-        name=wish.name or jobs.name(recipe.kind, datetime.now(UTC), secrets.token_hex(2)),
+        name=named(wish, recipe.kind).name,
         role=role(wish.role, aws), image=wish.image or images.training(aws.region, instance), to=wish.to,
         source=address, program=source.PROGRAM, channels=tuple(channels), settings=tuple(given.items()),
         machines=Machines(instance, wish.instances, wish.volume, seconds, 2 * seconds if wish.spot else 0),
@@ -96,6 +75,11 @@ def plan(
         tags=tuple(tag(one) for one in wish.tags),
     )  # fmt: skip
     return made, Parts(tuple(files))
+
+
+def named(wish: Wish, kind: str) -> Wish:
+    """The wish with a name: its own, or a new one that says what kind of job it is."""
+    return wish if wish.name else replace(wish, name=jobs.name(kind, datetime.now(UTC), secrets.token_hex(2)))
 
 
 def role(given: str, aws: Session) -> str:

@@ -29,7 +29,12 @@ class Bill:
     note: str
 
     def __str__(self) -> str:
-        return f"no price known ({self.note})" if self.dollars is None else f"${self.dollars:,.2f} ({self.note})"
+        return f"no price known ({self.note})" if self.dollars is None else f"{said(self.dollars)} ({self.note})"
+
+
+def said(dollars: float) -> str:
+    """Dollars as they are read: cents, and finer where there is less than one."""
+    return f"${dollars:,.2f}" if dollars >= 0.01 or not dollars else f"${dollars:.4f}"
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,414 @@
+"""Verbs for jobs on SageMaker, and the door through which ``train`` and ``tune`` lead there."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from binventory.cli import terminal
+from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption
+from binventory.cloud.wish import Wish
+
+if TYPE_CHECKING:
+    from binventory.cloud.following import State, Trial
+    from binventory.cloud.session import Session
+
+_LOOK_SECONDS = 5.0
+_BEAT_SECONDS = 60.0
+
+RegionOption = Annotated[str | None, typer.Option("--region", help="AWS's region. Default: your environment's.")]
+OutOption = Annotated[
+    str | None, typer.Option("--out", help="Also copy the finished bundle: a directory, a .tar.gz or s3://.")
+]
+
+
+def wished(
+    to: Annotated[str, typer.Option(help="Where the job's parts lie.", metavar="s3://BUCKET/PREFIX")] = "",
+    role: Annotated[
+        str, typer.Option(help="The role that the job acts by: a name, or an ARN.", envvar="BINVENTORY_ROLE")
+    ] = "",
+    name: Annotated[str, typer.Option(help="The job's name; the same command again then finds the same job.")] = "",
+    image: Annotated[str, typer.Option(help="The image to run in. Default: AWS's of PyTorch.", metavar="URI")] = "",
+    instance: Annotated[
+        str, typer.Option(help="The instance type. Default: ml.g5.xlarge; for quick ml.m5.xlarge.")
+    ] = "",
+    instances: Annotated[int, typer.Option(help="How many instances train together.", min=1)] = 1,
+    volume: Annotated[int, typer.Option(help="Disk of each instance, in GB.", min=1)] = 50,
+    max_hours: Annotated[float, typer.Option(help="The longest that it may run.", min=0.05, max=672)] = 4.0,
+    spot: Annotated[
+        bool, typer.Option("--spot", help="Spot instances: cheaper, and gone on from checkpoints.")
+    ] = False,
+    fast_file: Annotated[
+        bool, typer.Option("--fast-file", help="Read photos as they are needed, instead of copying them first.")
+    ] = False,
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="Without any network; what instances tell each other is encrypted.")
+    ] = False,
+    subnet: Annotated[list[str] | None, typer.Option(help="A subnet of your VPC; repeats.", metavar="ID")] = None,
+    security_group: Annotated[
+        list[str] | None, typer.Option(help="A security group of your VPC; repeats.", metavar="ID")
+    ] = None,
+    kms_key: Annotated[str, typer.Option(help="A key of KMS for the disks and for what is written.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; repeats.", metavar="KEY=VALUE")] = None,
+    wheelhouse: Annotated[Path | None, typer.Option(help="Wheels that the job takes along.", metavar="DIR")] = None,
+    region: RegionOption = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job to its end.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request as JSON, send nothing.")] = False,
+) -> Wish:
+    """What was asked of SageMaker, from the options by which it is asked."""
+    return Wish(
+        to=to.rstrip("/"), role=role, name=name, region=region, image=image, instance=instance, instances=instances,
+        volume=volume, max_hours=max_hours, spot=spot, streamed=fast_file, isolated=isolated,
+        subnets=tuple(subnet or ()), groups=tuple(security_group or ()), kms_key=kms_key, tags=tuple(tag or ()),
+        wheelhouse=wheelhouse, wait=wait, dry=dry_run,
+    )  # fmt: skip
+
+
+def elsewhere(away: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb ``--on local|sagemaker``, the options of ``away``, which does it on SageMaker, and those of a wish.
+
+    ``away`` takes its own options and ``wish``. Options that it shares with the verb keep the verb's own help; one that
+    belongs to the other place is refused.
+    """
+
+    def double(here: Callable[..., None]) -> Callable[..., None]:
+        own, theirs, wishes = (dict(inspect.signature(one, eval_str=True).parameters) for one in (here, away, wished))
+        del theirs["wish"]
+        help = "Where it is done: local or sagemaker."
+        on = inspect.Parameter(
+            "on", inspect.Parameter.KEYWORD_ONLY, default="local", annotation=Annotated[str, typer.Option(help=help)]
+        )
+        every = own | {"on": on} | {name: one for name, one in (theirs | wishes).items() if name not in own}
+
+        @functools.wraps(here)
+        def verb(**given: Any) -> None:
+            from binventory.errors import UsageError
+
+            place = given.pop("on")
+            if place == "local":
+                _refuse_others(given, theirs | wishes, own, "sagemaker")
+                here(**{name: given[name] for name in own})
+            elif place == "sagemaker":
+                _refuse_others(given, own, theirs | wishes, "local")
+                wish = wished(**{name: given[name] for name in wishes})
+                away(**{name: given[name] for name in theirs}, wish=wish)
+            else:
+                raise UsageError(f"There is no place {place!r}", "it is done here or on SageMaker", "--on sagemaker")
+
+        verb.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in every.values()]
+        )
+        verb.__annotations__ = {name: one.annotation for name, one in every.items()}
+        del verb.__wrapped__
+        return verb
+
+    return double
+
+
+def _refuse_others(
+    given: Mapping[str, Any], others: Mapping[str, inspect.Parameter], own: Mapping[str, object], place: str
+) -> None:
+    """Raise UsageError for an option that was given and goes with another place; one from the environment is not."""
+    from binventory.errors import UsageError
+
+    for name, parameter in others.items():
+        if name not in own and name != "role" and given[name] != parameter.default:
+            option = _option(parameter)
+            raise UsageError(f"{option} goes with --on {place}", "it was given without it",
+                             f"leave out {option}, or --on {place}")  # fmt: skip
+
+
+def _option(parameter: inspect.Parameter) -> str:
+    """An option as it is typed."""
+    for told in getattr(parameter.annotation, "__metadata__", ()):
+        named = [*([told.default] if isinstance(told.default, str) else []), *(told.param_decls or ())]
+        if named:
+            return str(named[0]).partition("/")[0]
+    return "--" + parameter.name.replace("_", "-")
+
+
+def train(
+    wish: Wish,
+    data: DataOption,
+    out: str,
+    recipe: RecipeOption = "quick",
+    settings: SetOption = None,
+    base: str | None = None,
+    weights: Path | None = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train on SageMaker: send the source, start the job, follow it, and copy the bundle."""
+    from binventory import recipe as recipes
+    from binventory.cloud import jobs, launching, session
+    from binventory.counting import bundle as bundles
+
+    chosen = recipes.load(recipe, settings or ())
+    bundles.refuse_overwriting(out)
+    aws = session.opened(wish.region)
+    with TemporaryDirectory(prefix="binventory-") as folder:
+        plan, parts = launching.plan(aws, wish, chosen, data, base, _address(weights), Path(folder))
+        request = jobs.training_request(plan)
+        launching.checked("CreateTrainingJob", request, plan.name)
+        terminal.say(f"note: {launching.estimate(plan.machines, aws.region, chosen)}")
+        if wish.dry:
+            terminal.print_json(request)
+            return
+        launching.send(parts)
+    _begin(aws, "training", request, plan.name)
+    _finish(aws, _followed(aws, plan.name), out, as_json) if wish.wait else _leave(aws, plan.name, out, as_json)
+
+
+def tune(
+    wish: Wish,
+    data: DataOption,
+    recipe: RecipeOption = "full",
+    settings: SetOption = None,
+    base: Annotated[
+        str | None, typer.Option("--from", help="The bundle whose trunk to start from.", metavar="BUNDLE")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="How many trainings to try.", min=1, max=750)] = 12,
+    jobs: Annotated[int, typer.Option(help="How many of them at once.", min=1, max=100)] = 2,
+    strategy: Annotated[str, typer.Option(help="How SageMaker chooses: bayesian or hyperband.")] = "bayesian",
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", help="What to vary, in place of the usual four: SETTING=LOW..HIGH or SETTING=A,B."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tune on SageMaker: a tuning job over learning rate, batch size, momentum and image size, followed to its end."""
+    from binventory import recipe as recipes
+    from binventory.cloud import jobs as requests
+    from binventory.cloud import launching, session
+
+    chosen = recipes.load(recipe, settings or ())
+    aws = session.opened(wish.region)
+    with TemporaryDirectory(prefix="binventory-") as folder:
+        job, parts = launching.plan(aws, launching.named(wish, "tune"), chosen, data, base, None, Path(folder))
+        plan = launching.tuned(job, chosen, trials, jobs, strategy, ranges or ())
+        request = requests.tuning_request(plan)
+        launching.checked("CreateHyperParameterTuningJob", request, job.name)
+        terminal.say(f"note: {launching.estimate(job.machines, aws.region, chosen, trials)}")
+        if wish.dry:
+            terminal.print_json(request)
+            return
+        launching.send(parts)
+    _begin(aws, "tuning", request, job.name)
+    _finish(aws, _followed(aws, job.name), None, as_json) if wish.wait else _leave(aws, job.name, None, as_json)
+
+
+def _address(weights: Path | None) -> str | None:
+    """A path as it was typed: a path takes one of an address's slashes."""
+    return None if weights is None else str(weights).replace("s3:/", "s3://", 1)
+
+
+def list_jobs(
+    contains: Annotated[str, typer.Option("--name", help="Jobs whose names hold this.")] = "binventory",
+    most: Annotated[int, typer.Option("--limit", help="The newest so many of each kind.", min=1)] = 20,
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List training and tuning jobs: their state, how long they ran, and what they cost."""
+    from binventory.cloud import following, prices, session
+
+    aws = session.opened(region)
+    rows = []
+    for state in terminal.tracked(following.listed(aws, most, contains), "looking", None):
+        if as_json:
+            terminal.print_json(_row(aws, state))
+        else:
+            row = _row(aws, state)
+            seconds = row["billed_seconds"] if row["billed_seconds"] is not None else row["seconds"]
+            figure = row["validate_log_loss"]
+            rows.append((
+                state.name, state.kind, state.status, "" if seconds is None else f"{seconds:,} s",
+                "" if row["dollars"] is None else prices.said(row["dollars"]), "" if figure is None else f"{figure:.4f}",
+            ))  # fmt: skip
+    if not as_json:
+        terminal.print_table(("job", "kind", "state", "billed", "cost", "validate_log_loss"), rows)
+
+
+def attach(
+    name: Annotated[str, typer.Argument(help="A training or tuning job.", metavar="NAME")],
+    out: OutOption = None,
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow a job to its end, from wherever: its states, its log, and what it has cost. It may have ended already."""
+    from binventory.cloud import session
+    from binventory.counting import bundle as bundles
+
+    if out:
+        bundles.refuse_overwriting(out)
+    aws = session.opened(region)
+    _finish(aws, _followed(aws, name), out, as_json)
+
+
+def stop(
+    name: Annotated[str, typer.Argument(help="A training or tuning job.", metavar="NAME")],
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a job. It has two minutes to save what it has; one that has ended stays as it is."""
+    from binventory.cloud import following, session
+
+    aws = session.opened(region)
+    state = following.stop(aws, name)
+    if as_json:
+        terminal.print_json(_row(aws, state))
+    else:
+        terminal.print_table(("", ""), [("job", name), ("state", state.status)])
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the family ``cloud``."""
+    app.command("jobs")(list_jobs)
+    app.command()(attach)
+    app.command()(stop)
+
+
+def _begin(aws: Session, kind: Any, request: dict[str, Any], name: str) -> None:
+    from binventory.cloud import launching
+
+    new = launching.start(aws, kind, request)
+    terminal.say(f"job {name} {'started' if new else 'is there already, and is not started again'}, in {aws.region}")
+
+
+def _followed(aws: Session, name: str) -> State:
+    """The job's last state; what happens until then is said as it comes, and that it goes on where nothing does."""
+    from binventory.cloud.following import Line, State, Step, follow
+
+    begun = heard = time.monotonic()
+    doing = "under way"
+
+    def pause() -> None:
+        nonlocal heard
+        now = time.monotonic()
+        if now - heard > _BEAT_SECONDS:
+            heard = now
+            terminal.say(f"{name}: {doing}, watched for {round(now - begun) // 60} min")
+        time.sleep(_LOOK_SECONDS)
+
+    with _left_running(name):
+        for event in follow(aws, name, pause):
+            heard = time.monotonic()
+            if isinstance(event, Line):
+                terminal.say(f"{event.host}: {event.text}")
+            elif isinstance(event, Step):
+                doing = event.status
+                terminal.say(f"{event.at.astimezone():%H:%M:%S} {event.status}: {event.message}")
+            elif isinstance(event, State):
+                return event
+            else:
+                terminal.say(_told(event))
+    raise AssertionError("a job's last state ends its following")  # pragma: no cover
+
+
+def _told(trial: Trial) -> str:
+    """A trial in a line."""
+    settings = " ".join(f"{name}={value}" for name, value in trial.settings.items())
+    reached = "" if trial.objective is None else f" validate_log_loss={trial.objective:g}"
+    return f"trial {trial.name} {trial.status}{reached} {settings}{f' ({trial.reason})' if trial.reason else ''}"
+
+
+@contextmanager
+def _left_running(name: str) -> Iterator[None]:
+    """Ctrl-C ends the following, not the job, and says how to come back."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.say(f"\nnote: job {name} goes on. Follow it again: binventory cloud attach {name}. "
+                     f"End it: binventory cloud stop {name}")  # fmt: skip
+        raise
+
+
+def _leave(aws: Session, name: str, out: str | None, as_json: bool) -> None:
+    """What there is to say of a job that is not waited for."""
+    from binventory.cloud import following
+
+    copy = f" --out {out}" if out else ""
+    terminal.say(f"note: not waited for. Follow it: binventory cloud attach {name}{copy}")
+    if as_json:
+        terminal.print_json(_row(aws, following.look(aws, name)))
+    else:
+        terminal.print_table(("", ""), [("job", name)])
+
+
+def _finish(aws: Session, state: State, out: str | None, as_json: bool) -> None:
+    """Tell what a job has come to, and copy its bundle. Raises its failure."""
+    from binventory.cloud import following
+    from binventory.counting import bundle as bundles
+
+    if state.kind == "training" or out:
+        try:
+            artifacts = following.refuse_absent(state)
+        except Exception:
+            terminal.say(f"note: {_paid(aws, state)}")
+            raise
+    elif state.status != "Completed" and not state.best:
+        terminal.say(f"note: {_paid(aws, state)}")
+        raise following.failure(state)
+    if out and out != artifacts:
+        bundles.save(bundles.load(artifacts), out)
+    if as_json:
+        terminal.print_json(_row(aws, state) | ({"out": out} if out else {}))
+        return
+    if state.kind == "tuning":
+        _print_trials(aws, state)
+        return
+    rows = [("job", state.name), ("bundle", state.artifacts), *((("copied to", out),) if out else ())]
+    rows += [(name, f"{value:g}") for name, value in state.metrics.items()]
+    terminal.print_table(("", ""), [*rows, ("seconds", f"{state.seconds or 0:,}"), ("cost", _paid(aws, state))])
+
+
+def _print_trials(aws: Session, state: State) -> None:
+    ordered = sorted(state.trials, key=lambda one: (one.objective is None, one.objective))
+    names = sorted({name for one in state.trials for name in one.settings})
+    terminal.print_table(
+        ("trial", "state", "validate_log_loss", *names),
+        [
+            (one.name, one.status, "" if one.objective is None else f"{one.objective:.4f}",
+             *(one.settings.get(name, "") for name in names))
+            for one in ordered
+        ],
+    )  # fmt: skip
+    if state.best:
+        sets = " ".join(f"--set {name}={value}" for name, value in state.best.settings.items())
+        terminal.print_table(("", ""), [("best", state.best.name), ("its settings", sets),
+                                        ("cost", _paid(aws, state))])  # fmt: skip
+
+
+def _paid(aws: Session, state: State) -> str:
+    """What a job has cost, in words."""
+    from binventory.cloud import prices
+
+    seconds = state.billed if state.billed is not None else state.seconds
+    if seconds is None:
+        return "no seconds are billed yet"
+    said = f"{seconds:,} s billed on {state.count} x {state.instance}: "
+    said += str(prices.bill("training", state.instance, state.count, aws.region, seconds))
+    return said + (f"; spot saved {state.saved:.0%}" if state.spot else "")
+
+
+def _row(aws: Session, state: State) -> dict[str, Any]:
+    """A job for JSON."""
+    from binventory.cloud import prices
+
+    seconds = state.billed if state.billed is not None else state.seconds
+    bill = None if seconds is None else prices.bill("training", state.instance, state.count, aws.region, seconds)
+    best = state.best.objective if state.best else None
+    return {
+        "job": state.name, "kind": state.kind, "status": state.status, "created": state.created,
+        "bundle": state.artifacts or None, "instance": state.instance, "instances": state.count, "spot": state.spot,
+        "seconds": state.seconds, "billed_seconds": state.billed, "dollars": bill.dollars if bill else None,
+        "saved": state.saved if state.spot else None, "reason": state.reason or None, "metrics": state.metrics,
+        "validate_log_loss": state.metrics.get("validate_log_loss", best),
+        "best": state.best, "trials": list(state.trials) if state.kind == "tuning" else None,
+    }  # fmt: skip
