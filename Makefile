@@ -8,9 +8,11 @@ DATA := $(if $(PHOTOS),$(PHOTOS),$(DEMO)/bins)
 FLAGS := $(foreach dir,$(DATA),--data $(dir))
 # Which build of torch fits depends on the machine, so it has no hash, and what it needs comes with it.
 TORCH ?= 2.13.0
+# Folders with packages that pip's configuration names, if any: the steps of image-check run where these are not seen.
+SEE ?=
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help install install-dev install-train demo test test-train soak check bench docs lock clean
+.PHONY: help install install-dev install-train demo test test-train soak image-check check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -55,8 +57,12 @@ test: install-dev ## Run the tests, those of training aside
 test-train: install-dev install-train ## Run the tests of training; one that is left out fails
 	BINVENTORY_TRAIN=required $(BIN)/python -m pytest -m train
 
-soak: install-dev ## Read 50,000 damaged and hostile files, as the tests do 2,000
+soak: install-dev ## Read 50,000 damaged and hostile files, as the tests do 2,000; then image-check
 	BINVENTORY_SOAK=50000 $(BIN)/python -m pytest -s tests/test_photo_hostile.py
+	$(MAKE) image-check
+
+image-check: install-dev ## Run the Dockerfile's steps in a bare Debian root and count a photo there (root, debootstrap)
+	$(BIN)/python tests/image.py $(addprefix --see ,$(SEE))
 
 check: install-dev ## Lint, types, and what may import what
 	$(BIN)/ruff check .

@@ -25,10 +25,10 @@ def model_fn(model_dir: str) -> Counter:
     return counter
 
 
-def input_fn(body: bytes | bytearray, content_type: str | None) -> wire.Asked:
-    """The photos that a request asks for."""
+def input_fn(body: bytes | bytearray | str, content_type: str | None) -> wire.Asked:
+    """The photos that a request asks for. The toolkit hands JSON and CSV over as text, which is refused like any."""
     with _told():
-        return wire.asked(content_type, bytes(body))
+        return wire.asked(content_type, body.encode() if isinstance(body, str) else bytes(body))
 
 
 def predict_fn(asked: wire.Asked, counter: Counter) -> Prediction:

@@ -59,8 +59,9 @@ class Engine:
     def __init__(self, load: Callable[[], Counter], patience: float = PATIENCE_S, idle: float = IDLE_S) -> None:
         self._load = load
         self._patience, self._idle = patience, idle
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._health = Health(LOADING, time.monotonic())
+        self._stopped = False
         self.counter: Counter | None = None
         """The counter, once it is loaded."""
         # A daemon: a network that hangs cannot be interrupted, and must not keep the process.
@@ -69,6 +70,12 @@ class Engine:
     def start(self) -> None:
         """Begin to load, and come back at once."""
         self._thread.start()
+
+    def stop(self, seconds: float) -> bool:
+        """End when what waits is counted, within so many seconds; whether it came to that."""
+        self._jobs.put(None)
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def trouble(self) -> str | None:
         """Why no count can be expected now, or None where one has worked lately."""
@@ -91,20 +98,24 @@ class Engine:
             self._fail("the model cannot be loaded", error)
             return
         self.counter = counter
-        while True:
+        while not self._stopped:
             jobs = self._waiting()
             if jobs:
                 self._count(counter, jobs)
-            else:
+            elif not self._stopped:
                 self._examine(counter)
 
     def _waiting(self) -> list[_Job]:
-        """The next jobs, together of a batch's size where so many wait; none after a while of quiet."""
+        """The next jobs, together of a batch's size where so many wait; none after a while of quiet, or at the end."""
         jobs: list[_Job] = []
         with suppress(Empty):
-            jobs.append(self._jobs.get(timeout=self._idle))
-            while sum(len(job.pictures) for job in jobs) < BATCH:
-                jobs.append(self._jobs.get_nowait())
+            job = self._jobs.get(timeout=self._idle)
+            while job is not None:
+                jobs.append(job)
+                if sum(len(one.pictures) for one in jobs) >= BATCH:
+                    break
+                job = self._jobs.get_nowait()
+            self._stopped = job is None
         return [job for job in jobs if job.counts.set_running_or_notify_cancel()]
 
     def _count(self, counter: Counter, jobs: list[_Job]) -> None:

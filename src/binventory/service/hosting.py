@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import time
@@ -30,9 +31,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from binventory import objects, photo
+from binventory import objects
 from binventory.counting import wire
-from binventory.counting.bundle import Input
 from binventory.counting.counter import BATCH, Counter, decoded
 from binventory.counting.wire import Asked, Stored
 from binventory.errors import BinventoryError, InputError, OutsideError, RequestError
@@ -48,8 +48,14 @@ MEGABYTE = 1024 * 1024
 
 PROBLEM = "application/problem+json"
 _RETRY_AFTER_S = 2
-_GRACE_S = 25
+_GRACE_S = 24
 """How long what is under way may take after SIGTERM: SIGKILL comes after thirty seconds."""
+
+_STORED_BYTES = 32 * MEGABYTE
+"""The largest photo that is read from S3."""
+
+_LAST_S = 3
+"""How long the engine may take to end when all requests are answered."""
 
 _PASSED_OVER = 128 * MEGABYTE
 """How much of a refused body is read before the answer."""
@@ -70,13 +76,15 @@ class Limits:
 
 
 def app(engine: Engine, limits: Limits) -> Starlette:
-    """The application. The engine begins to load when the application starts."""
+    """The application. The engine begins to load when the application starts, and ends with it."""
     hosting = _Hosting(engine, limits)
 
     @asynccontextmanager
     async def started(_: Starlette) -> AsyncIterator[None]:
         engine.start()
         yield
+        if not await run_in_threadpool(engine.stop, _LAST_S):
+            log.error("counting hangs, and is left behind")
 
     return Starlette(
         routes=[
@@ -89,18 +97,25 @@ def app(engine: Engine, limits: Limits) -> Starlette:
     )
 
 
-def serve(load: Callable[[], Counter], limits: Limits, listening: socket.socket) -> None:
-    """Serve on a listening socket until SIGTERM or SIGINT, then finish what is under way, and come back."""
-    config = uvicorn.Config(
-        app(Engine(load), limits),
+def server(engine: Engine, limits: Limits) -> uvicorn.Server:
+    """The web server around the application, not yet running."""
+    return uvicorn.Server(uvicorn.Config(
+        app(engine, limits),
         http="h11", ws="none", loop="asyncio", lifespan="on", log_config=None, log_level="error", access_log=False,
         server_header=False, proxy_headers=False, timeout_keep_alive=75, timeout_graceful_shutdown=_GRACE_S,
-        h11_max_incomplete_event_size=64 * 1024,
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+def serve(load: Callable[[], Counter], limits: Limits, listening: socket.socket) -> None:
+    """Serve on a listening socket until SIGTERM or SIGINT, then finish what is under way, and come back."""
     # uvicorn raises the signal again when it has drained; by then it has been heeded.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listening])
+    engine = Engine(load)
+    server(engine, limits).run(sockets=[listening])
+    if not engine.stop(0):  # a thread within the network's native code cannot be ended, and would abort the process
+        logging.shutdown()
+        os._exit(1)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -117,6 +132,8 @@ class _Hosting:
     def __init__(self, engine: Engine, limits: Limits) -> None:
         self._engine, self._limits = engine, limits
         self._under_way = 0
+        # A hostile photo may take a gibibyte to decode: only so many at once.
+        self._decoding = asyncio.Semaphore(os.cpu_count() or 1)
         self._told: str | None = ""
 
     async def ping(self, _: Request) -> Response:
@@ -182,7 +199,9 @@ class _Hosting:
         before: _Counting | None = None
         try:
             for chunk in chunks(asked.photos, BATCH):
-                ready = await run_in_threadpool(_prepared, chunk, size, allow)
+                there = await run_in_threadpool(_fetched, chunk, allow)
+                async with self._decoding:
+                    ready = await run_in_threadpool(list, decoded(there, size))
                 if before is not None:
                     outcomes += await self._counted(before, gone)
                 before = _Counting.begun(ready, self._engine)
@@ -278,11 +297,10 @@ class _Counting:
         return [one if isinstance(one, BinventoryError) else next(rest) for one in self.ready]
 
 
-def _prepared(
-    wanted: Sequence[Photo | Stored | BinventoryError], size: Input, allow: str | None
-) -> list[Pixels | BinventoryError]:
-    """Photos read where they lie on S3, decoded and fitted, each or its error."""
-    return list(decoded(ahead(partial(_there, allow=allow), wanted, threads=8), size))
+def _fetched(wanted: Sequence[Photo | Stored | BinventoryError], allow: str | None) -> list[Photo | BinventoryError]:
+    """The photos, read where they lie on S3, each or its error."""
+    here = [one for one in wanted if not isinstance(one, Stored)]
+    return here if len(here) == len(wanted) else list(ahead(partial(_there, allow=allow), wanted, threads=8))
 
 
 def _there(one: Photo | Stored | BinventoryError, allow: str | None) -> Photo | BinventoryError:
@@ -290,7 +308,7 @@ def _there(one: Photo | Stored | BinventoryError, allow: str | None) -> Photo | 
         return one
     try:
         refuse_outside(one.address, allow)
-        return Photo(one.address, objects.read(one.address, photo.MAX_BYTES))
+        return Photo(one.address, objects.read(one.address, _STORED_BYTES))
     except BinventoryError as error:
         return error
 
