@@ -62,5 +62,5 @@ def test_what_is_deployed_is_registered_once_and_only_what_is_approved_is_deploy
     assert moved["status"] == "Rejected"
     done = cloud.run(*DEPLOY, "--package", arn, "--name", "three")
     assert done.returncode == 3
-    assert "it is rejected" in done.stderr
+    assert "It is rejected" in done.stderr
     assert len(cloud.rows("cloud", "undeploy", "--all")) == 2

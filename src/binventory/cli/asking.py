@@ -80,7 +80,7 @@ def batch(
     instance: Annotated[str, typer.Option(help="The type of its machines.", metavar="TYPE")] = INSTANCE,
     instances: Annotated[int, typer.Option(help="How many machines share the photos.", min=1)] = 1,
     again: Annotated[bool, typer.Option("--again", help="Count anew what has been counted, and pay for it.")] = False,
-    kms: KmsOption = None,
+    kms_key: KmsOption = None,
     subnets: SubnetOption = None,
     groups: GroupsOption = None,
     tags: TagOption = None,
@@ -105,11 +105,11 @@ def batch(
     aws = opened(region)
     role, given = full_role(aws, role), endpoints.as_tags(tags or [])
     photos = batches.listed(source)
-    model = stored_model(aws, bundle, image, target, kms, None, given)
+    model = stored_model(aws, bundle, image, target, kms_key, None, given)
     wanted = endpoints.check(endpoints.Wanted("batch", role, model, endpoints.Instances(instance), None,
-                                              network(subnets, groups), kms, given))  # fmt: skip
+                                              network(subnets, groups), kms_key, given))  # fmt: skip
     deploying.modelled(aws, wanted)
-    asked = batches.Batch(photos, source, target, wanted.id, instance, instances, kms, given)
+    asked = batches.Batch(photos, source, target, wanted.id, instance, instances, kms_key, given)
     terminal.say(f"note: {len(photos):,} photos go to {instances} x {instance}")
     said: dict[str, float] = {}
     try:

@@ -90,7 +90,7 @@ def deploy(
         str, typer.Option(help="The group of the model registry that the bundle goes into.", metavar="GROUP")
     ] = "binventory",
     register: Annotated[bool, typer.Option("--register/--no-register", help="Put it into the model registry.")] = True,
-    kms: KmsOption = None,
+    kms_key: KmsOption = None,
     subnets: SubnetOption = None,
     groups: GroupsOption = None,
     tags: TagOption = None,
@@ -124,8 +124,10 @@ def deploy(
     if package is not None:
         model = _approved(aws, package)
     else:
-        model = stored_model(aws, bundle, image, str(store), kms, group if register else None, given)
-    wanted = endpoints.check(endpoints.Wanted(name, role, model, hardware, stop, network(subnets, groups), kms, given))
+        model = stored_model(aws, bundle, image, str(store), kms_key, group if register else None, given)
+    wanted = endpoints.check(
+        endpoints.Wanted(name, role, model, hardware, stop, network(subnets, groups), kms_key, given)
+    )
     scheduler = full_role(aws, scheduler_role) if scheduler_role else None
     hour = costs.of(hardware, costs.priced(aws.region))
     terminal.say(f"note: {_price_words(hour, hardware)}")
