@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from binventory.cli import jobs, uploading
+from binventory.cli import asking, endpoints, jobs, standing, uploading
 
 app = typer.Typer(
     name="cloud",
@@ -15,3 +15,5 @@ app = typer.Typer(
 
 app.command()(uploading.upload)
 jobs.register(app)
+for verb in (endpoints.deploy, asking.query, asking.batch, endpoints.undeploy, standing.alive, standing.approve):
+    app.command()(verb)
