@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -12,8 +13,10 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+import clouds
 import faults
 from binventory.data import drawn
+from clouds import Cloud
 from faults import Proxy
 from s3server import S3Server, serving
 
@@ -135,3 +138,28 @@ def faulty(bucket: S3Server) -> Iterator[Proxy]:
     """A proxy before the S3 server that fails as the test plans, and remembers what it was asked."""
     with faults.before(bucket.endpoint) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="module")
+def cloud_standing(bucket: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with clouds.standing(bucket, tmp_path_factory.mktemp("cloud")) as found:
+        yield found
+
+
+@pytest.fixture
+def cloud(cloud_standing: Cloud, no_cloud_account: None, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """A SageMaker on loopback, one for a module's tests, and the environment that leads to it."""
+    for name, value in cloud_standing.environment.items():
+        monkeypatch.setenv(name, value)
+    return cloud_standing
+
+
+@pytest.fixture(scope="session")
+def site(bins: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that has learnt from half of the drawn bins."""
+    out = tmp_path_factory.mktemp("made") / "site"
+    command = ["train", "--data", bins, "--from", "open", "--work", tmp_path_factory.mktemp("site-work"), "--out", out,
+               "--set", "split.train=0.5", "--set", "split.validate=0.15", "--set", "split.calibrate=0.15",
+               "--set", "split.test=0.2", "--set", "quick.ridge=[0.001,0.0003]"]  # fmt: skip
+    subprocess.run([sys.executable, "-m", "binventory", *map(str, command)], check=True, capture_output=True)
+    return out

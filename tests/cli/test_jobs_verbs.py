@@ -21,7 +21,8 @@ pytestmark = pytest.mark.timeout(400)
 GROUP = "/aws/sagemaker/TrainingJobs"
 DATA, TO = "s3://private/cloud/bins", "s3://private/cloud/site"
 TINY = ("full.backbone=test_resnet", "full.size=64", "full.epochs=2", "full.precision=fp32", "full.batch=16",
-        "split.train=0.5", "split.validate=0.2", "split.calibrate=0.2", "split.test=0.1", "quick.rounds=30")  # fmt: skip
+        "split.train=0.5", "split.validate=0.2", "split.calibrate=0.2", "split.test=0.1",
+        "quick.rounds=30")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_bins_become_a_bundle_by_a_job_that_really_runs(aws: World, bins: Path, 
         assert line in done.stderr
     assert (tmp_path / "site" / "bundle.json").exists()
 
-    judged = binventory("evaluate", "--bundle", told["bundle"], "--data", bins, "--split", "test", "--json")
+    judged = binventory("evaluate", "--bundle", told["bundle"], "--data", bins, "--json")
     assert judged.returncode == 0, judged.stderr
     assert rows(judged)[0]["figures"]["n"] > 0
 
@@ -163,7 +164,7 @@ def test_a_job_that_fails_tells_the_cause_in_its_own_words(aws: World, tmp_path:
     """Two photos are too few to learn from; the sentence comes from inside the job."""
     for name in ("00001", "00002"):
         aws.store.client.put_object(Bucket="private", Key=f"cloud/few/bin-images/{name}.jpg", Body=b"no photo")
-    done = binventory("train", "--on", "sagemaker", "--data", "s3://private/cloud/few", "--to", TO, "--recipe", "quick",
+    done = binventory("train", "--on", "sagemaker", "--data", "s3://private/cloud/few", "--to", TO,
                       "--name", "binventory-few", "--out", tmp_path / "site")  # fmt: skip
     assert done.returncode == 4
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
@@ -183,8 +184,8 @@ FORBIDDEN = ("User: arn:aws:iam::123456789012:user/ann is not authorized to perf
     ("CreateTrainingJob", RefusalError("AccessDeniedException", FORBIDDEN.format("sagemaker:CreateTrainingJob")), 3,
      "The permission sagemaker:CreateTrainingJob is missing"),
     ("CreateTrainingJob", RefusalError(
-        "ResourceLimitExceeded", "The account-level service limit 'ml.g5.xlarge for training job usage' is 0 Instances, "
-        "with current utilization of 0 Instances and a request delta of 1 Instances."), 4,
+        "ResourceLimitExceeded", "The account-level service limit 'ml.g5.xlarge for training job usage' is 0 "
+        "Instances, with current utilization of 0 Instances and a request delta of 1 Instances."), 4,
      "The account's quota 'ml.g5.xlarge for training job usage' is 0. Try: ask for"),
     ("CreateTrainingJob", RefusalError("ExpiredTokenException", "The security token is expired", 403), 3,
      "The AWS credentials have expired. Try: aws sso login"),
@@ -206,8 +207,10 @@ def test_a_bucket_that_is_not_there_is_named(aws: World, tmp_path: Path) -> None
         "train", "--on", "sagemaker", "--data", DATA, "--to", "s3://nowhere/site", "--out", tmp_path / "s"
     )
     assert done.returncode == 3
-    assert "s3://nowhere/site/source/" in done.stderr.splitlines()[-1]
-    assert "no such bucket" in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "error: Bucket nowhere cannot be used. There is none of that name. "
+        "Try: aws s3 mb s3://nowhere, or another --to."
+    )
 
 
 def test_photos_that_are_not_there_are_told_before_anything_runs(aws: World, tmp_path: Path) -> None:
@@ -230,12 +233,15 @@ def test_a_dry_run_prints_the_request_and_sends_nothing(aws: World, tmp_path: Pa
     assert [one for one, _ in aws.wire.asked[before:] if one.startswith("Create")] == []
 
 
+AWAY = ("train", "--data", DATA, "--out", "b", "--on", "sagemaker")
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (("train", "--data", "bins", "--out", "b", "--spot"), "--spot goes with --on sagemaker"),
-    (("train", "--data", DATA, "--out", "b", "--on", "sagemaker", "--work", "w"), "--work goes with --on local"),
+    ((*AWAY, "--work", "w"), "--work goes with --on local"),
     (("train", "--data", DATA, "--out", "b", "--on", "moon"), "There is no place 'moon'"),
     (("train", "--data", "bins", "--out", "b", "--on", "sagemaker", "--to", TO), "binventory cloud upload --data bins"),
-    (("train", "--data", DATA, "--out", "b", "--on", "sagemaker", "--to", TO, "--instance", "ml.m5.tiny"), "ml.m5.large"),
+    ((*AWAY, "--to", TO, "--instance", "ml.m5.tiny"), "ml.m5.large"),
     (("cloud", "attach", "binventory-nobody"), "Job binventory-nobody does not exist"),
     (("cloud", "stop", "under_scored"), "under_scored"),
 ])  # fmt: skip

@@ -12,7 +12,18 @@ import typer
 from typer.exceptions import TyperException
 
 from binventory import __version__
-from binventory.cli import cleaning, cloud, counting, data, fetching, learning, reporting, serving, terminal
+from binventory.cli import (
+    cleaning,
+    cloud,
+    counting,
+    data,
+    fetching,
+    learning,
+    reporting,
+    serving,
+    terminal,
+    tuning,
+)
 from binventory.errors import BinventoryError
 
 app = typer.Typer(
@@ -38,7 +49,8 @@ def start(
 
 for verb in (
     counting.count, learning.train, learning.evaluate, fetching.fetch, fetching.select,
-    data.catalogue, data.explore, cleaning.clean, data.split, data.sql, data.draw, reporting.report, serving.serve,
+    data.catalogue, data.explore, cleaning.clean, data.split, data.sql, data.draw,
+    tuning.tune, reporting.report, serving.serve,
 ):  # fmt: skip
     app.command()(verb)
 app.add_typer(cloud.app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from binventory.cli import jobs
+from binventory.cli import asking, endpoints, jobs, standing, uploading
 
 app = typer.Typer(
     name="cloud",
@@ -13,4 +13,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(uploading.upload)
 jobs.register(app)
+for verb in (endpoints.deploy, asking.query, asking.batch, endpoints.undeploy, standing.alive, standing.approve):
+    app.command()(verb)

@@ -12,7 +12,7 @@ import typer
 
 from binventory.cli import terminal
 from binventory.errors import BinventoryError, OutsideError, UsageError
-from binventory.records import Count, Photo, shown, span
+from binventory.records import Count, Counts, Photo, shown, span
 
 if TYPE_CHECKING:
     from binventory.counting.bundle import Bundle
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 BundleOption = Annotated[
     str | None,
     typer.Option("--bundle", help="A bundle: directory, .tar.gz, s3:// address or shipped name.", metavar="BUNDLE"),
+]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint", help="Count at this SageMaker endpoint instead, in the environment's region.", metavar="NAME"
+    ),
 ]
 PriorOption = Annotated[
     str | None,
@@ -33,6 +39,7 @@ def count(
         list[str], typer.Argument(help="Photos, folders, patterns, s3:// addresses, or - for standard input.")
     ],
     bundle: BundleOption = None,
+    endpoint: EndpointOption = None,
     prior: PriorOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a photo.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
@@ -44,14 +51,18 @@ def count(
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other", "both were given", "one of them")
-    counter = load_counter(bundle, prior)
-    if counter.bundle.manifest.note:
-        terminal.say(f"note: {' '.join(filter(str.isprintable, counter.bundle.manifest.note.split()))}")
+    counter: Counts = far_counter(endpoint, bundle, prior) if endpoint else _near_counter(bundle, prior)
     named = list(_addresses(photos))
     errors: list[BinventoryError] = []
-    rows = _noted(terminal.tracked(_counted(counter, named), "counting", len(named)), errors)
+    rows = noted(terminal.tracked(_counted(counter, named), "counting", len(named)), errors)
     if pictures:
         rows = _pictured(rows, pictures, errors)
+    print_outcomes(rows, as_json, as_csv)
+    raise typer.Exit(terminal.status_of(errors))
+
+
+def print_outcomes(rows: Iterable[Outcome], as_json: bool, as_csv: bool) -> None:
+    """Print a row a photo: as JSON, CSV or table."""
     if as_json:
         for photo, outcome in rows:
             terminal.print_json(_row(photo, outcome))
@@ -59,7 +70,32 @@ def count(
         terminal.print_csv(_COLUMNS, (_cells(photo, outcome) for photo, outcome in rows))
     else:
         terminal.print_table(_COLUMNS, (_cells(photo, outcome) for photo, outcome in rows))
-    raise typer.Exit(terminal.status_of(errors))
+
+
+def _near_counter(bundle: str | None, prior: str | None) -> Counter:
+    counter = load_counter(bundle, prior)
+    if counter.bundle.manifest.note:
+        terminal.say(f"note: {' '.join(filter(str.isprintable, counter.bundle.manifest.note.split()))}")
+    return counter
+
+
+def far_counter(endpoint: str, bundle: str | None, prior: str | None) -> Counts:
+    """Counts at an endpoint. Raises UsageError for options that only a bundle here can follow, MissingError."""
+    from binventory.cloud import runtime
+    from binventory.cloud.session import opened
+    from binventory.counting.remote import Remote
+
+    refuse_with_endpoint(bundle, prior)
+    aws = opened()
+    return Remote(runtime.sender(aws, endpoint), most_bytes=runtime.most_bytes(aws, endpoint))
+
+
+def refuse_with_endpoint(bundle: str | None, prior: str | None) -> None:
+    """Raise UsageError for options that an endpoint cannot follow."""
+    if bundle is not None or prior is not None:
+        option = "--bundle" if bundle is not None else "--prior"
+        raise UsageError(f"--endpoint and {option} exclude each other", "an endpoint counts with its own bundle, under "
+                         "that bundle's own mix of counts", "one of them")  # fmt: skip
 
 
 def load_counter(bundle: str | None, prior: str | None) -> Counter:
@@ -107,7 +143,7 @@ def _addresses(given: Iterable[str]) -> Iterator[str | tuple[str, BinventoryErro
             yield one, error
 
 
-def _counted(counter: Counter, named: Iterable[str | tuple[str, BinventoryError]]) -> Iterator[Outcome]:
+def _counted(counter: Counts, named: Iterable[str | tuple[str, BinventoryError]]) -> Iterator[Outcome]:
     """Photos and their outcomes in order; a photo's bytes are dropped when its outcome is there."""
     from binventory.counting.counter import opened
     from binventory.flow import ahead
@@ -126,7 +162,8 @@ def _counted(counter: Counter, named: Iterable[str | tuple[str, BinventoryError]
         yield waiting.popleft(), outcome
 
 
-def _noted(outcomes: Iterable[Outcome], errors: list[BinventoryError]) -> Iterator[Outcome]:
+def noted(outcomes: Iterable[Outcome], errors: list[BinventoryError]) -> Iterator[Outcome]:
+    """The same outcomes, the errors among them gathered as they pass."""
     for photo, outcome in outcomes:
         if isinstance(outcome, BinventoryError):
             errors.append(outcome)

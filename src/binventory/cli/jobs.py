@@ -161,7 +161,7 @@ def train(
         if wish.dry:
             terminal.print_json(request)
             return
-        launching.send(parts)
+        launching.send(aws, parts)
     _begin(aws, "training", request, plan.name)
     _finish(aws, _followed(aws, plan.name), out, as_json) if wish.wait else _leave(aws, plan.name, out, as_json)
 
@@ -207,7 +207,7 @@ def tune(
         if wish.dry:
             terminal.print_json(request)
             return
-        launching.send(parts)
+        launching.send(aws, parts)
     _begin(aws, "tuning", request, job.name)
     if not wish.wait:
         _leave(aws, job.name, None, as_json)

@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binventory.cli import jobs, terminal
-from binventory.cli.counting import BundleOption, PriorOption, load_counter, tell_licence
+from binventory.cli.counting import (
+    BundleOption,
+    EndpointOption,
+    PriorOption,
+    far_counter,
+    load_counter,
+    refuse_with_endpoint,
+    tell_licence,
+)
 from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued, tell_missing
 
 if TYPE_CHECKING:
     from binventory.counting.bundle import Bundle
+    from binventory.counting.priors import Prior
     from binventory.data.catalogue import Catalogue
     from binventory.learning.evaluate import Evaluation
     from binventory.learning.full.run import Place
     from binventory.recipe import Recipe
+    from binventory.records import Counts
 
 
 @jobs.elsewhere(jobs.train)
@@ -99,7 +109,13 @@ def _quick(
             raise UsageError(f"{option} goes with the recipe full alone", "quick trains no network", "--recipe full")
     start = bundles.load(base)
     tell_licence(start)
-    return lambda data, name: quick.train(start, data, recipe, name, terminal.tracked)
+
+    def make(data: Catalogue, name: str) -> Bundle:
+        made = quick.train(start, data, recipe, name, terminal.tracked)
+        terminal.say(quick.told(made))
+        return made
+
+    return make
 
 
 def _full(
@@ -111,7 +127,7 @@ def _full(
 
     if base is not None and weights is not None:
         raise UsageError("--from and --weights exclude each other", "both were given", "one of them")
-    with _torch_needed():
+    with torch_needed():
         from binventory.learning.full import network, run
 
     start = network.from_bundle(bundles.load(base)) if base else network.from_timm(recipe.full, weights)
@@ -132,7 +148,7 @@ def _assisting(data: list[str], work: Path | None, checkpoints: Path | None) -> 
     """Whether this process is one that torchrun started to help the first, and has done so."""
     if os.environ.get("RANK", "0") == "0":
         return False
-    with _torch_needed():
+    with torch_needed():
         from binventory.learning.full import run
 
     run.assist(_place(data, work, checkpoints), terminal.tracked)
@@ -140,7 +156,7 @@ def _assisting(data: list[str], work: Path | None, checkpoints: Path | None) -> 
 
 
 @contextmanager
-def _torch_needed() -> Iterator[None]:
+def torch_needed() -> Iterator[None]:
     """Raise UsageError where the extra is missing that fine-tuning needs."""
     from binventory.errors import UsageError
 
@@ -155,6 +171,7 @@ def _torch_needed() -> Iterator[None]:
 def evaluate(
     data: DataOption,
     bundle: BundleOption = None,
+    endpoint: EndpointOption = None,
     split: Annotated[str, typer.Option(help="Judge the test side, or all photos: test or all.")] = "all",
     counts: Annotated[str | None, typer.Option(help="Judge photos of these true counts: 1-5.", metavar="RANGE")] = None,
     ids: Annotated[str | None, typer.Option(help="Judge these photos: a file, one id a line.", metavar="FILE")] = None,
@@ -178,17 +195,17 @@ def evaluate(
         raise UsageError(f"Split {split!r} does not exist", "photos are judged on the test side or all", "--split test")
     quantities = lists.parse_quantities(counts) if counts else None
     chosen_ids = frozenset(lists.read_ids(ids)) if ids else None
-    counter = load_counter(bundle, prior)
-    links = counter.bundle.manifest.recipe.get("link", {})  # runs as they were when the bundle was made
+    counter, judged_bundle, mix = _far(endpoint, bundle, prior) if endpoint else _near(bundle, prior)
+    links = judged_bundle.manifest.recipe.get("link", {})  # runs as they were when the bundle was made
     found = catalogued(data, work, recipes.from_mapping({"link": links}))
     terminal.tell(found.notes, found.rejects, found.work)
     if chosen_ids is not None:
         tell_missing(chosen_ids, found, str(ids))
     rows = evaluation.choose(found, split=split, quantities=quantities, ids=chosen_ids)
     judged = evaluation.evaluate(
-        counter, counter.bundle, found, rows,
+        counter, judged_bundle, found, rows,
         quantities=quantities, balanced=balanced, include_seen=include_seen,
-        prior=counter.prior, named=[Path(one).name for one in data], split=split, track=terminal.tracked,
+        prior=mix, named=[Path(one).name for one in data], split=split, track=terminal.tracked,
     )  # fmt: skip
     for error in judged.unreadable:
         terminal.say(f"rejected: {error}")
@@ -203,6 +220,22 @@ def evaluate(
         objects.write(out, evaluation_page(judged, title).encode())
         terminal.say(f"page: {out}")
     raise typer.Exit(terminal.status_of([*(reject.error for reject in found.rejects), *judged.unreadable]))
+
+
+def _near(bundle: str | None, prior: str | None) -> tuple[Counts, Bundle, Prior | None]:
+    counter = load_counter(bundle, prior)
+    return counter, counter.bundle, counter.prior
+
+
+def _far(endpoint: str, bundle: str | None, prior: str | None) -> tuple[Counts, Bundle, Prior | None]:
+    """Counts at an endpoint, and the bundle that it runs, of which what it has learnt from must be known."""
+    from binventory.cloud import runtime
+    from binventory.cloud.session import opened
+
+    refuse_with_endpoint(bundle, prior)
+    runs = runtime.bundle_of(opened(), endpoint)
+    tell_licence(runs)
+    return far_counter(endpoint, None, None), runs, None
 
 
 def _print_figures(judged: Evaluation) -> None:

@@ -30,15 +30,28 @@ _GPU = re.compile(r"ml\.(g|p)\d")
 _LOCAL_DISKS = re.compile(r"ml\.(g4dn|g5|g6e?|p4de?|p5e?n?|[a-z]+\d[a-z]*d[a-z]*|trn\d.*)\.")
 
 
+_INFERENCE = "pytorch-inference:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
+"""AWS's last image of PyTorch for inference: patched until June 2026."""
+
+
 def training(region: str, instance: str) -> str:
     """The address of the image for an instance type in a region. Raises UsageError where AWS names none."""
+    tag = _TAGS["gpu" if has_gpu(instance) else "cpu"]
+    return f"{_registry(region)}/{_REPOSITORY}:{tag}"
+
+
+def inference(region: str) -> str:
+    """AWS's last image for inference, on processors, in a region. Raises UsageError where it has none."""
+    return f"{_registry(region)}/{_INFERENCE}"
+
+
+def _registry(region: str) -> str:
     if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", region) or region.startswith(("us-iso", "eu-isoe")):
         raise UsageError(
             f"No image of AWS is known for {region}", "it is no region of AWS's that has one", "--image URI"
         )
-    tag = _TAGS["gpu" if has_gpu(instance) else "cpu"]
     china = ".cn" if region.startswith("cn-") else ""
-    return f"{_ACCOUNTS.get(region, _USUAL)}.dkr.ecr.{region}.amazonaws.com{china}/{_REPOSITORY}:{tag}"
+    return f"{_ACCOUNTS.get(region, _USUAL)}.dkr.ecr.{region}.amazonaws.com{china}"
 
 
 def has_gpu(instance: str) -> bool:

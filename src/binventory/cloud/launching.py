@@ -17,7 +17,7 @@ from binventory.cloud import contract, images, jobs, prices, refusals
 from binventory.cloud.jobs import Channel, JobPlan, Machines, TuningPlan, Walls
 from binventory.cloud.session import Account, Session, ask
 from binventory.cloud.wish import Wish
-from binventory.errors import InputError, UsageError
+from binventory.errors import InputError, MissingError, UsageError
 from binventory.recipe import Recipe, parse_value, to_mapping
 
 _SETUP_SECONDS = 8 * 60
@@ -107,8 +107,13 @@ def checked(operation: str, request: Mapping[str, Any], name: str) -> None:
     contract.refuse("sagemaker", operation, request, f"Job {name} cannot be started")
 
 
-def send(parts: Parts) -> None:
-    """Put a job's parts on S3. What is named by its content and there already is sent again, to the same end."""
+def send(aws: Session, parts: Parts) -> None:
+    """Put a job's parts on S3. What is named by its content and there already is sent again, to the same end.
+
+    Raises MissingError where the bucket does not exist, InputError where it lies in another region or refuses.
+    """
+    for bucket in {address.split("/")[2] for address, _ in parts.files}:
+        refuse_bucket(aws, bucket)
     for address, path in parts.files:
         objects.write(address, path.read_bytes())
 
@@ -129,6 +134,18 @@ def start(aws: Session, kind: Literal["training", "tuning"], request: Mapping[st
         if _same(there, request):
             return False
         raise UsageError(what, "another job has that name", "another --name") from None
+
+
+def refuse_bucket(aws: Session, bucket: str) -> None:
+    """Raise MissingError for a bucket that does not exist, InputError for one that SageMaker could not use here."""
+    what = f"Bucket {bucket} cannot be used"
+    try:
+        there = ask(aws.client("s3"), "head_bucket", what, Bucket=bucket)
+    except MissingError:
+        raise MissingError(what, "there is none of that name", f"aws s3 mb s3://{bucket}, or another --to") from None
+    region = there.get("BucketRegion") or aws.region
+    if region != aws.region:
+        raise InputError(what, f"it lies in {region}, the job in {aws.region}", f"--region {region}, or another --to")
 
 
 _NOUNS = {

@@ -171,7 +171,7 @@ def save(bundle: Bundle, address: str | os.PathLike[str]) -> None:
     """
     name, members = os.fspath(address), bundle.members()
     if name.endswith(".tar.gz"):
-        objects.write(name, _tar(members))
+        objects.write(name, archived(members))
         return
     if objects.is_remote(name):
         for member in reversed(members):  # bundle.json last: a half-written prefix is not a bundle
@@ -333,7 +333,8 @@ def _checked_seen(data: bytes, name: str) -> bytes:
     return data
 
 
-def _tar(members: dict[str, bytes]) -> bytes:
+def archived(members: dict[str, bytes]) -> bytes:
+    """Members by name as ``.tar.gz``; the same in gives the same out, whenever."""
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for member, data in members.items():

@@ -16,7 +16,7 @@ import numpy as np
 
 from binventory.counting import priors
 from binventory.counting.bundle import SHORT, Bundle
-from binventory.counting.counter import opened
+from binventory.counting.counter import opened_each
 from binventory.counting.priors import Prior
 from binventory.data import links
 from binventory.data.catalogue import Catalogue, Row
@@ -168,7 +168,7 @@ def evaluate(
             f"the bundle has learnt from the runs of all {len(rows):,} photos",
             "judge it on other photos, or say --include-seen and mind what that means",
         )
-    outcomes = track(counter.count_each(opened(row.address) for row in fresh), "counting", len(fresh))
+    outcomes = track(counter.count_each(opened_each(row.address for row in fresh)), "counting", len(fresh))
     judged, unreadable = [], []
     begun = time.monotonic()
     for row, outcome in zip(fresh, outcomes, strict=True):
