@@ -129,7 +129,9 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything that the report says. ``sizes``: bytes of the bundle's members. ``changed``: settings of the recipe
-    that are not the defaults, by name. ``searches``: for a recipe. ``pictures``: JPEGs by name, shown under ``licence``, where it is known."""
+    that are not the defaults, by name. ``searches``: for a recipe. ``pictures``: JPEGs by name, shown under
+    ``licence``, where it is known.
+    """
 
     manifest: Manifest
     calibration: Calibration
