@@ -359,10 +359,12 @@ def _told(trial: Trial) -> str:
 
 @contextmanager
 def _left_running(name: str) -> Iterator[None]:
-    """Ctrl-C ends the following, not the job, and says how to come back."""
+    """Ctrl-C, and a network that fails, end the following and not the job; it is said how to come back."""
+    from binventory.errors import OutsideError
+
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OutsideError):
         terminal.say(f"\nnote: job {name} goes on. Follow it again: binventory cloud attach {name}. "
                      f"End it: binventory cloud stop {name}")  # fmt: skip
         raise
