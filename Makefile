@@ -12,7 +12,7 @@ TORCH ?= 2.13.0
 SEE ?=
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help install install-dev install-train demo test test-train soak image-check check bench docs lock clean
+.PHONY: help install install-dev install-train demo report test test-train soak image-check check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -50,6 +50,17 @@ demo: install ## Draw bins, learn to count them, judge it, count six (or PHOTOS=
 	@$(BIN)/binventory sql --work $(DEMO)/work --csv "select address from photos join sides using (id) where side = 'test' and count is not null order by hash(id) limit 6" | tail -n +2 > $(DEMO)/six.txt
 	@tr '\n' '\0' < $(DEMO)/six.txt | xargs -0 $(BIN)/binventory count --bundle $(DEMO)/bundle --pictures $(DEMO)/pictures
 	@echo; echo "figures and photos: $(DEMO)/evaluation.html"; echo "the six, drawn:     $(DEMO)/pictures/sheet-001.png"; echo "the bundle:         $(DEMO)/bundle"
+
+# With PHOTOS: of the bundle abid, on what it has not seen; the first folder judges counts 1 to 5, all of them all counts.
+# Curves of trainings and the stored sides come from WORK, which is where ship/abid.py leaves them.
+WORK ?= $(if $(PHOTOS),build/abid,$(DEMO)/work)
+REPORT := $(if $(PHOTOS),docs/report.pdf,$(DEMO)/report.pdf)
+LICENCE ?=
+report: install-dev $(if $(PHOTOS),,demo) ## Write docs/report.pdf of abid on PHOTOS="DIR …" (LICENCE="theirs"), or one of the demo
+	@mkdir -p build/report
+	$(if $(PHOTOS),$(BIN)/binventory evaluate --bundle abid --data $(firstword $(PHOTOS)) --counts 1-5 --balanced --json > build/report/few.json)
+	$(BIN)/binventory evaluate --bundle $(if $(PHOTOS),abid,$(DEMO)/bundle --split test) $(FLAGS) --work $(WORK) --json > build/report/all.json
+	$(BIN)/binventory report --bundle $(if $(PHOTOS),abid,$(DEMO)/bundle) $(FLAGS) --work $(WORK) $(if $(PHOTOS),--evaluation build/report/few.json) --evaluation build/report/all.json --licence "$(LICENCE)" --out $(REPORT)
 
 test: install-dev ## Run the tests, those of training aside
 	$(BIN)/python -m pytest -m "not train"

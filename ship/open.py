@@ -52,7 +52,7 @@ def main() -> None:
         apart = OnnxTrunk(small).features(pictures[128:]) - OnnxTrunk(whole).features(pictures[128:])
         print(f"trunk: {len(whole) / 1e6:.1f} MB in float, {len(small) / 1e6:.1f} MB in int8, "
               f"features apart by {np.abs(apart).mean():.4f} on average")  # fmt: skip
-        onnx.write_bytes(small)
+        onnx.write_bytes(export.freed(small, SIZE))
     base = quick.unfitted(onnx.read_bytes(), SIZE, pictures[128:], "Apache-2.0", ORIGIN)
     settings = recipe.load("quick", ["prior=reference"])
     data = catalogue.build([str(bins)], given.work / "catalogue", settings.link, terminal.tracked)

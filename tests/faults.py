@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 FAULTS = ("503", "500", "429", "reset", "reset in body", "truncate", "short", "long", "damage", "drip", "stall")
 """What may go wrong once and right the next time: statuses; the connection reset before or in the body; a body that
 ends too early; a length stated too small or too large; another body of the right length; a body that comes too
-slowly; no answer at all."""
+slowly; no answer at all. Beside these, a status with S3's code and message: ``403 AccessDenied: not you``."""
 
 
 @dataclass(slots=True)
@@ -72,6 +72,12 @@ def before(upstream: str) -> Iterator[Proxy]:
         def do_GET(self) -> None:
             _answer(self, proxy, upstream)
 
+        def do_PUT(self) -> None:
+            _answer(self, proxy, upstream)
+
+        def do_POST(self) -> None:
+            _answer(self, proxy, upstream)
+
         def log_message(self, format: str, *args: object) -> None:
             pass
 
@@ -96,6 +102,7 @@ def before(upstream: str) -> Iterator[Proxy]:
 
 
 def _answer(client: BaseHTTPRequestHandler, proxy: Proxy, upstream: str) -> None:
+    sent = client.rfile.read(int(client.headers.get("Content-Length", 0)))
     seen = Request(client.command, urlsplit(client.path).path, dict(client.headers.items()))
     proxy.requests.append(seen)
     fault = proxy.fault(seen.path)
@@ -104,12 +111,13 @@ def _answer(client: BaseHTTPRequestHandler, proxy: Proxy, upstream: str) -> None
     if fault == "stall":
         proxy.closing.wait(30)
         return _reset(client)
-    if fault and fault.isdecimal():
-        seen.status = int(fault)
-        return _send(
-            client, seen.status, {}, b"" if client.command == "HEAD" else b"<Error><Code>Planned</Code></Error>"
-        )
-    status, headers, body = _ask(client, upstream)
+    number, _, code = (fault or "").partition(" ")
+    if number.isdecimal():
+        seen.status = int(number)
+        name, _, message = code.partition(": ")
+        said = f"<Error><Code>{name or 'Planned'}</Code><Message>{message}</Message></Error>".encode()
+        return _send(client, seen.status, {}, b"" if client.command == "HEAD" else said)
+    status, headers, body = _ask(client, upstream, sent)
     seen.status = status
     stated = {"short": len(body) // 2, "long": len(body) + 1000}.get(fault or "", len(body))
     headers["Content-Length"] = str(stated)
@@ -136,7 +144,7 @@ def _answer(client: BaseHTTPRequestHandler, proxy: Proxy, upstream: str) -> None
     return None
 
 
-def _ask(client: BaseHTTPRequestHandler, upstream: str) -> tuple[int, dict[str, str], bytes]:
+def _ask(client: BaseHTTPRequestHandler, upstream: str, sent: bytes) -> tuple[int, dict[str, str], bytes]:
     """The server's own answer; the request's Host stays as it is, for signatures hold it."""
     connection = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=30)
     try:
@@ -144,7 +152,7 @@ def _ask(client: BaseHTTPRequestHandler, upstream: str) -> tuple[int, dict[str, 
         for name, value in client.headers.items():
             if name.lower() != "connection":
                 connection.putheader(name, value)
-        connection.endheaders()
+        connection.endheaders(sent or None)
         answer = connection.getresponse()
         body = answer.read()
         dropped = ("connection", "transfer-encoding", "keep-alive")

@@ -51,6 +51,7 @@ def serving(weed: Path, folder: Path) -> Iterator[S3Server | None]:
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEED_"))}
     environment["PORTS"] = " ".join(map(str, ports.values()))
+    environment["WEED_S3_SSE_KEY"] = "what objects are encrypted with"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             ["sh", "-c", _UNTIL_STDIN_CLOSES, "sh", *command],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binventory.errors import BinventoryError, InputError, LeakError, OutsideError, PhotoError, UsageError
+from binventory.errors import BinventoryError, InputError, LeakError, OutsideError, PhotoError, StoppedError, UsageError
 from binventory.records import LEVELS, TAIL, TOP, Count, level, shown, span
 
 
@@ -126,7 +126,14 @@ def test_more_than_20_is_one_level_and_shown_as_such(quantity: int) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "exit_status", "http_status"),
-    [(UsageError, 2, 400), (InputError, 3, 422), (PhotoError, 3, 422), (LeakError, 3, 409), (OutsideError, 4, 502)],
+    [
+        (UsageError, 2, 400),
+        (InputError, 3, 422),
+        (PhotoError, 3, 422),
+        (LeakError, 3, 409),
+        (OutsideError, 4, 502),
+        (StoppedError, 143, 503),
+    ],
 )
 def test_an_error_says_what_why_and_what_next(kind: type[BinventoryError], exit_status: int, http_status: int) -> None:
     error = kind("a.jpg is empty", "it holds no bytes", "take it again")

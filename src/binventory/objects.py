@@ -1,25 +1,62 @@
 """List, read and write-then-rename, for paths and ``s3://`` alike. An address is a path or ``s3://bucket/key``.
 
-Paths go through the standard library, S3 through the room ``s3``.
+Paths go through the standard library, S3 through the room ``s3``. The address of a part of a file is that of the file
+with offset, length and checksum behind it (``s3://bucket/train.tar#1536+40960@9f86d081884c``): what lies in a shard is
+read as if it lay alone.
 """
 
 from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import os
+import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from binventory import s3
 from binventory.errors import BinventoryError, InputError, MissingError, OutsideError
 from binventory.s3 import is_remote as is_remote
 
 STDIN = "-"
+_PART = re.compile(r"(.+\.tar)#(\d{1,18})\+(\d{1,18})@([0-9a-f]{12})", re.DOTALL)
+_SPAN = 2 << 20
+_GAP = 1 << 14
+"""Parts of one file that lie no further apart are asked for together, up to so many bytes at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a file: where it begins, how many bytes it has, and the first 12 digits of their sha256."""
+
+    file: str
+    offset: int
+    length: int
+    digest: str
+
+    @property
+    def address(self) -> str:
+        """What ``read`` takes."""
+        return f"{self.file}#{self.offset}+{self.length}@{self.digest}"
+
+    @property
+    def end(self) -> int:
+        """Where the next byte lies."""
+        return self.offset + self.length
+
+
+def part(address: str) -> Part | None:
+    """The part of a file that an address names, or None where it names a whole one."""
+    found = _PART.fullmatch(address) if "#" in address else None
+    return Part(found[1], int(found[2]), int(found[3]), found[4]) if found else None
 
 
 def find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
@@ -32,7 +69,7 @@ def find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
     Raises InputError where a folder, prefix or pattern stands for nothing or a folder cannot be listed, OutsideError
     where S3 does not answer.
     """
-    if address == STDIN:
+    if address == STDIN or part(address):
         yield address
         return
     found = False
@@ -56,23 +93,87 @@ def read(address: str, most: int) -> bytes:
         data = sys.stdin.buffer.read(most + 1)
         _refuse_longer("standard input", len(data), most)
         return data
+    if one := part(address):
+        return _unwrapped(read_together([one], most)[0])
     if is_remote(address):
         return s3.read(address, lambda length: _refuse_longer(address, length, most))
+    with _regular(address) as file:
+        _refuse_longer(address, os.fstat(file.fileno()).st_size, most)
+        data = file.read(most + 1)
+        _refuse_longer(address, len(data), most)  # it may have grown, and some file systems name no sizes
+        return data
+
+
+def together(addresses: Iterable[str]) -> Iterator[list[str]]:
+    """The addresses in their order, in lists: those of parts that lie side by side in one file together, as one
+    request reads them, each other alone."""
+    gathered: list[str] = []
+    first = last = None
+    for address in addresses:
+        one = part(address)
+        near = one and last and first and one.file == last.file and 0 <= one.offset - last.end <= _GAP
+        if not (near and one and first and one.end - first.offset <= _SPAN):
+            if gathered:
+                yield gathered
+            gathered, first = [], one
+        gathered.append(address)
+        last = one
+    if gathered:
+        yield gathered
+
+
+def read_together(parts: Sequence[Part], most: int) -> list[bytes | BinventoryError]:
+    """The bytes of parts of one file, in order, asked for at once; a part of too many or of other bytes than its
+    checksum says is its error.
+
+    Raises InputError and OutsideError as ``read`` does.
+    """
+    begin, end = parts[0].offset, max(one.end for one in parts)
+    file = parts[0].file
+    data = memoryview(s3.read_part(file, begin, end - begin) if is_remote(file) else _read_part(file, begin, end))
+    return [_checked(one, data[one.offset - begin : one.end - begin], begin + len(data), most) for one in parts]
+
+
+def _checked(one: Part, data: memoryview, end: int, most: int) -> bytes | BinventoryError:
+    if one.length > most:
+        why = f"it has {one.length:,} bytes, {most:,} at most"
+        return InputError(f"{one.address} is too large", why, "save it smaller")
+    if len(data) != one.length:
+        why = f"it ends at byte {end:,}, and a photo reaches to {one.end:,}"
+        return InputError(f"{one.file} is cut short", why, "upload or copy it again")
+    if hashlib.sha256(data).hexdigest()[:12] != one.digest:
+        why = f"the bytes from {one.offset:,} to {one.end:,} are not those of their checksum"
+        return InputError(f"{one.file} is damaged", why, "upload or copy it again")
+    return bytes(data)
+
+
+def _read_part(file: str, begin: int, end: int) -> bytes:
+    with _regular(file) as opened:
+        opened.seek(begin)
+        return opened.read(end - begin)
+
+
+def _unwrapped(data: bytes | BinventoryError) -> bytes:
+    if isinstance(data, BinventoryError):
+        raise data
+    return data
+
+
+@contextmanager
+def _regular(path: str) -> Iterator[BinaryIO]:
+    """A regular file, opened for reading without waiting on what is none. Raises InputError."""
     try:
         # Opening a pipe that nobody writes to would wait for ever without O_NONBLOCK.
-        handle = os.open(address, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(handle, "rb") as file:
             kind = os.fstat(handle)
             if not stat.S_ISREG(kind.st_mode):
-                raise InputError(f"{address} is not a regular file", f"it is {_kind(kind.st_mode)}", "give a file")
-            _refuse_longer(address, kind.st_size, most)
-            data = file.read(most + 1)
-            _refuse_longer(address, len(data), most)  # it may have grown, and some file systems name no sizes
-            return data
+                raise InputError(f"{path} is not a regular file", f"it is {_kind(kind.st_mode)}", "give a file")
+            yield file
     except ValueError:  # a zero byte in the path
         raise InputError("A path cannot be read", "it holds a zero byte", "check the list of photos") from None
     except OSError as error:
-        raise _unreadable(address, error) from None
+        raise _unreadable(path, error) from None
 
 
 def stamp(address: str) -> str | None:
@@ -94,6 +195,36 @@ def write(address: str, data: bytes) -> None:
         return
     with replacing(Path(address)) as temporary:
         temporary.write_bytes(data)
+
+
+@contextmanager
+def locked(path: Path, shared: bool = False, seconds: float | None = None) -> Iterator[bool]:
+    """Hold the lock of a file, made where it is missing, or share it with others that do; dead processes hold none.
+
+    Gives whether the lock was had within ``seconds`` (None: however long it takes). A file system without locks
+    counts as one where nobody else holds them.
+    """
+    import fcntl  # not on every system that counts
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    until = None if seconds is None else time.monotonic() + seconds
+    had = False
+    try:
+        while not had:
+            try:
+                fcntl.flock(handle, kind if until is None else kind | fcntl.LOCK_NB)
+                had = True
+            except BlockingIOError:
+                if until is not None and time.monotonic() > until:
+                    break
+                time.sleep(0.05)
+            except OSError:  # a file system without locks
+                had = True
+        yield had
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -77,12 +77,14 @@ class CleanRecipe:
 class QuickRecipe:
     """The head that is fitted on a trunk's frozen features.
 
+    ``size``: side in pixels of the pictures that the trunk is shown, for one that leaves it open (0: the trunk's own).
     ``order``: weight of the ranked probability score beside the cross-entropy; 0 forgets that counts have an order.
     ``balance``: 0 learns every photo alike, 1 every count alike; between them a power of the counts' shares.
     ``ridge``: the penalties on the weights among which validation chooses.
     ``rounds``: most steps of the optimiser (L-BFGS).
     """
 
+    size: Annotated[int, Meta(ge=0, le=1024)] = 0
     order: NotNegative = 1.0
     balance: Share = 0.3
     ridge: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
@@ -125,6 +127,8 @@ class FullRecipe:
     ``blend``: share of the weights that it started from in those that it ends with. ``count_size``: the side in pixels
     at which the finished network counts (0: ``size``).
     ``learn``: the sides to learn from; with ``train+validate`` half of calibrate's runs stand in for validate.
+    ``pictures``: ``kept`` decodes each photo once into a file of the work folder; ``streamed`` reads and decodes it
+    anew each time, ahead of the network, and keeps nothing: for more photos than the disk holds. Both learn the same.
     ``save_seconds``: between checkpoints.
     """
 
@@ -152,6 +156,7 @@ class FullRecipe:
     blend: Share = 0.0
     count_size: Annotated[int, Meta(ge=0, le=1024)] = 0
     learn: Literal["train", "train+validate"] = "train"
+    pictures: Literal["kept", "streamed"] = "kept"
     save_seconds: NotNegative = 60.0
     camera: CameraRecipe = field(default_factory=CameraRecipe)
 
@@ -186,6 +191,14 @@ def load(name: str = "quick", settings: Iterable[str] = ()) -> Recipe:
     for setting in settings:
         _lay_over(values, setting)
     return from_mapping(values)
+
+
+def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with plain values laid over its settings, each named ``section.field``. Raises UsageError."""
+    plain = to_mapping(recipe)
+    for name, value in values.items():
+        _put(plain, name, value)
+    return from_mapping(plain)
 
 
 def from_mapping(values: Mapping[str, Any]) -> Recipe:
@@ -244,13 +257,17 @@ def _lay_over(values: dict[str, Any], setting: str) -> None:
     name, equals, text = setting.partition("=")
     if not equals or not name.strip():
         raise UsageError(f"Setting {setting!r} has no value", "settings read section.field=value", "--set seed=7")
-    *sections, last = name.strip().split(".")
+    _put(values, name.strip(), parse_value(text.strip()))
+
+
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    *sections, last = name.split(".")
     place = values
     for section in sections:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
             raise UsageError(f"Setting {name} does not exist", f"{section} is a value", f"--set {section}=…")
-    place[last] = parse_value(text.strip())
+    place[last] = value
 
 
 def _refuse_unknown(values: Mapping[str, Any], like: Any, section: str) -> None:

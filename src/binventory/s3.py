@@ -1,13 +1,15 @@
 """The one client for S3, over obstore (Apache's object_store). An address reads ``s3://bucket/key``.
 
 Requests are signed when the environment names credentials (``AWS_ACCESS_KEY_ID``, a web identity, a container's),
-and unsigned otherwise, as public buckets want. ``AWS_ENDPOINT_URL`` and ``AWS_REGION`` are honoured.
+and unsigned otherwise, as public buckets want, unless whoever opens a bucket hands credentials in.
+``AWS_ENDPOINT_URL`` and ``AWS_REGION`` are honoured.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import random
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -15,24 +17,38 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from binventory.errors import BinventoryError, InputError, MissingError, OutsideError, UsageError
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
-    from obstore.store import S3Store
+    from obstore.store import RetryConfig, S3Config, S3CredentialProvider, S3Store
 
 _SIGNED_BY = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
               "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
 _PATIENCE = timedelta(seconds=20)
 """How long S3 may be silent, and how long a request is tried again."""
+_WAITS = (0.5, 2.0, 8.0)
+"""Seconds between tries, each of which lasts as long as the patience."""
+_WRITING = timedelta(minutes=4)
+"""How long a part of an upload is tried again: S3 asks for less haste (503 SlowDown) for minutes at times."""
+_CHUNK = 16 << 20
+"""Bytes of a part of an upload. S3 takes 10,000 parts of 5 MiB or more."""
+_PERMISSIONS = {"read": "s3:GetObject", "written": "s3:PutObject", "listed": "s3:ListBucket"}
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
+_UNKNOWN = ("InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch")
 
 
 def is_remote(address: str) -> bool:
     """Whether the address lies on S3."""
     return address.startswith("s3://")
+
+
+def signed() -> bool:
+    """Whether the environment names credentials."""
+    return any(os.environ.get(name) for name in _SIGNED_BY)
 
 
 def find(address: str, suffixes: frozenset[str]) -> Iterator[str]:
@@ -70,6 +86,26 @@ def read(address: str, check: Callable[[int], None]) -> bytes:
         return bytes(answer.bytes())
 
 
+def read_part(address: str, offset: int, length: int) -> bytes:
+    """So many bytes of an object from an offset on; fewer where it ends before.
+
+    Asked for again, with waits that double, where S3 does not answer: what reads parts reads many, for hours.
+
+    Raises InputError for what is missing or forbidden or ends before the offset, OutsideError where S3 fails.
+    """
+    import obstore
+
+    store, key = _object(address)
+    for wait in _WAITS:
+        try:
+            with _told(address, "read"):
+                return bytes(obstore.get_range(store, key, start=offset, length=length))
+        except OutsideError:
+            time.sleep(wait * random.uniform(0.5, 1))
+    with _told(address, "read"):
+        return bytes(obstore.get_range(store, key, start=offset, length=length))
+
+
 def write(address: str, data: bytes) -> None:
     """Write an object whole. Raises InputError where S3 refuses or has no such bucket, OutsideError where it fails."""
     import obstore
@@ -95,11 +131,15 @@ PATIENCE = Patience()
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket, or what lies below a prefix of it, opened for many transfers at once."""
+    """A bucket, or what lies below a prefix of it, opened for many transfers at once.
+
+    ``store`` asks once, ``lister`` and ``writer`` try again; ``writer`` has S3 encrypt what it writes.
+    """
 
     address: str
     store: S3Store
     lister: S3Store
+    writer: S3Store
     prefix: str
     patience: Patience
 
@@ -108,15 +148,16 @@ class Bucket:
         return f"{self.address}/{key}"
 
     def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Names and sizes in bytes of the objects that lie in a folder, in S3's order; those deeper are left out.
+        """Names and sizes in bytes of the objects that lie in a folder ("": right below the prefix), in S3's order;
+        those deeper are left out.
 
         Raises InputError where S3 refuses, OutsideError where it does not answer.
         """
         import obstore
 
-        whole = f"{self.prefix}{folder}/"
-        with _told(self.place(folder), "listed"):
-            for chunk in obstore.list(self.lister, whole):
+        whole = f"{self.prefix}{folder}/" if folder else self.prefix
+        with _told(self.place(folder).rstrip("/"), "listed"), self._bucket_told():
+            for chunk in obstore.list(self.lister, whole or None):
                 for meta in chunk:
                     name = meta["path"].removeprefix(whole)
                     if "/" not in name:
@@ -147,6 +188,16 @@ class Bucket:
             raise OutsideError(f"{place} came damaged", "its bytes are not those of its checksum", "run it again")
         return data
 
+    def put(self, key: str, data: bytes | bytearray) -> None:
+        """Write an object whole, in parts where it is large, each tried again for minutes.
+
+        Raises UsageError where there is no such bucket, InputError where S3 refuses, OutsideError where it fails.
+        """
+        import obstore
+
+        with _told(self.place(key), "written"), self._bucket_told():
+            obstore.put(self.writer, self.prefix + key, data, chunk_size=_CHUNK)
+
     def _body(self, place: str, answer: GetResult) -> bytes:
         size = answer.meta["size"]
         until = time.monotonic() + self.patience.within(size)
@@ -163,27 +214,44 @@ class Bucket:
 
     @contextmanager
     def _bucket_told(self) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
         try:
             yield
-        except FileNotFoundError as error:
-            if "NoSuchBucket" not in str(error):
+        except (BaseError, FileNotFoundError) as error:
+            if not _said(error, ("NoSuchBucket",)):
                 raise
-            raise UsageError(f"{self.address} does not exist", "S3 has no such bucket", "s3://BUCKET") from None
+            next = "check its name, or make it: aws s3 mb s3://BUCKET"
+            raise UsageError(f"{self.address} does not exist", "S3 has no such bucket", next) from None
 
 
-def opened(address: str, endpoint: str | None = None, patience: Patience = PATIENCE) -> Bucket:
-    """A bucket or prefix opened for many transfers. ``endpoint`` goes before the environment's.
+def opened(
+    address: str, endpoint: str | None = None, patience: Patience = PATIENCE, kms_key: str | None = None,
+    credentials: S3CredentialProvider | None = None,
+) -> Bucket:  # fmt: skip
+    """A bucket or prefix opened for many transfers. ``endpoint`` goes before the environment's, and so do
+    ``credentials``. What is written is encrypted by S3: with its own key (AES256), or with ``kms_key`` of KMS.
 
-    Nothing is asked of S3 yet. Listing tries again by itself, getting does not: that is for whoever asks. Raises
-    InputError for an address that names no bucket, UsageError for an endpoint that is no address.
+    Nothing is asked of S3 yet. Listing and writing try again by themselves, getting does not: that is for whoever
+    asks. Raises InputError for an address that names no bucket, UsageError for an endpoint that is no address.
     """
     bucket, key = _parts(address)
     prefix = f"{key.strip('/')}/" if key.strip("/") else ""
     if endpoint is not None:
         _refuse_endpoint(endpoint, "--endpoint-url")
     named = _environment(endpoint)
-    store = _connected(bucket, named, timedelta(seconds=patience.seconds), 0)
-    return Bucket(f"s3://{bucket}/{prefix}".rstrip("/"), store, _connected(bucket, named, _PATIENCE), prefix, patience)
+    by: Any = credentials  # whose protocol does not say that it can be hashed
+    store = _connected(bucket, named, timedelta(seconds=patience.seconds), 0, credentials=by)
+    lister = _connected(bucket, named, _PATIENCE, credentials=by)
+    writer = _connected(bucket, named, _PATIENCE, None, _WRITING, _encrypting(kms_key), by)
+    return Bucket(f"s3://{bucket}/{prefix}".rstrip("/"), store, lister, writer, prefix, patience)
+
+
+def _encrypting(kms_key: str | None) -> frozenset[tuple[str, str | bool]]:
+    """The settings under which S3 encrypts what it is given. With a bucket key KMS is asked once, not for each part."""
+    own = {"server_side_encryption": "AES256"}
+    kms = {"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key, "sse_bucket_key_enabled": True}
+    return frozenset((name, value) for name, value in (kms if kms_key else own).items() if value is not None)
 
 
 def _parts(address: str) -> tuple[str, str]:
@@ -212,15 +280,21 @@ def _environment(endpoint: str | None = None) -> frozenset[tuple[str, str]]:
 
 @lru_cache(maxsize=8)  # a connection is dear to open, and serves all threads
 def _connected(
-    bucket: str, environment: frozenset[tuple[str, str]], silence: timedelta, retries: int | None = None
-) -> S3Store:
-    """The store of one bucket as the environment's AWS_ variables have it; obstore reads credentials by itself."""
+    bucket: str, environment: frozenset[tuple[str, str]], silence: timedelta, retries: int | None = None,
+    again: timedelta | None = None, settings: frozenset[tuple[str, str | bool]] = frozenset(), credentials: Any = None,
+) -> S3Store:  # fmt: skip
+    """The store of one bucket as the environment's AWS_ variables have it; obstore reads credentials by itself.
+
+    Tries again ``retries`` times, or (None) for as long as ``again``.
+    """
     from obstore.store import S3Store
 
     given = dict(environment)
     endpoint = given.get("AWS_ENDPOINT_URL_S3") or given.get("AWS_ENDPOINT_URL")
     _refuse_endpoint(endpoint, "AWS_ENDPOINT_URL")
-    signed = any(given.get(name) for name in _SIGNED_BY)
+    signed = credentials is not None or any(given.get(name) for name in _SIGNED_BY)
+    config = cast("S3Config", dict(settings) | ({"endpoint": endpoint.rstrip("/")} if endpoint else {}))
+    patient: RetryConfig = {"retry_timeout": again, "max_retries": 40} if again else {"retry_timeout": _PATIENCE}
     return S3Store(
         bucket,
         region=given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "us-east-1",
@@ -231,8 +305,9 @@ def _connected(
             "timeout": timedelta(hours=1),
             "read_timeout": silence,
         },
-        retry_config={"retry_timeout": _PATIENCE} if retries is None else {"max_retries": retries},
-        config={"endpoint": endpoint.rstrip("/")} if endpoint else {},
+        retry_config=patient if retries is None else {"max_retries": retries},
+        config=config,
+        credential_provider=credentials,
     )
 
 
@@ -266,12 +341,11 @@ def _told(address: str, done: str) -> Iterator[None]:
             raise MissingError(
                 f"{address} does not exist", "S3 has no such bucket or object", "check bucket and key"
             ) from None
-        if isinstance(error, (PermissionError, PermissionDeniedError, UnauthenticatedError)) or code in ("401", "403"):
-            raise InputError(
-                f"{address} may not be {done}",
-                "S3 refused it",
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or check the bucket's policy",
-            ) from None
+        if code == "416":
+            raise InputError(f"{address} is cut short", "S3 has fewer bytes of it", "upload it again") from None
+        refused = isinstance(error, (PermissionError, PermissionDeniedError, UnauthenticatedError))
+        if refused or code in ("401", "403") or _said(error, _EXPIRED):
+            raise _refusal(address, done, error) from None
         raise OutsideError(
             f"{address} cannot be {done}",
             _short(error),
@@ -279,6 +353,27 @@ def _told(address: str, done: str) -> Iterator[None]:
         ) from None
     except ValueError as error:
         raise InputError(f"{address} is no address of an object", _short(error), "s3://BUCKET/KEY") from None
+
+
+def _said(error: Exception, codes: tuple[str, ...]) -> bool:
+    """Whether S3's answer bears one of these codes."""
+    return any(f"<Code>{code}</Code>" in str(error) for code in codes)
+
+
+def _refusal(address: str, done: str, error: Exception) -> InputError:
+    """Why S3 refused: credentials that have expired or are wrong, or a permission that is missing, by its name."""
+    what = f"{address} may not be {done}"
+    if _said(error, _EXPIRED):
+        next = "sign in again (aws sso login), or renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+        return InputError(what, "the credentials have expired", next)
+    if _said(error, _UNKNOWN):
+        next = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+        return InputError(what, "S3 does not accept the credentials", next)
+    # Of KMS and of policies S3 says itself which permission it misses.
+    named = re.search(r"not authorized to perform: ([a-z0-9]+:[A-Za-z]+)", str(error))
+    permission = named[1] if named else _PERMISSIONS[done]
+    next = f"set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or have {permission} allowed: user, role, bucket's policy"
+    return InputError(what, "S3 refused it", next)
 
 
 def _short(error: Exception) -> str:

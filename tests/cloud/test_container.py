@@ -299,20 +299,42 @@ def test_a_network_is_fine_tuned_under_aws_toolkit(alone: Path, bins: Path, tmp_
     assert kept.name == "checkpoint.pt", "and no picture of the work folder"
 
 
+def begun(base: Path, started: subprocess.Popen[str]) -> None:
+    """Wait until a job has written its first checkpoint."""
+    while not list(base.glob("checkpoints/*/checkpoint.pt")):
+        assert started.poll() is None, started.communicate()[0][-3000:]
+        time.sleep(0.01)
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
 @pytest.mark.train
-def test_two_hosts_with_their_own_disks_train_the_network_that_one_trains(
+def test_two_hosts_with_their_own_disks_train_the_network_that_one_trains_stopped_or_not(
     alone: Path, bins: Path, network: Path, tmp_path: Path
 ) -> None:
+    """SIGTERM to one of them ends both after the same step; the first one's checkpoint is all that they go on from."""
     hosts = ("127.0.0.1", "localhost")
-    bases = [opt_ml(tmp_path / host, SMALL, {"train": bins, "weights": network}, hosts, host) for host in hosts]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    started = [start(base, MASTER_PORT=port) for base in bases]
-    said = [done(one) for one in started]
-    assert "training on 2 x cpu" in said[0]
-    same(metrics(alone), metrics(bases[0]), 1e-3)
-    assert (bases[0] / "model" / "bundle.json").is_file()
-    assert not any((bases[1] / "model").glob("*")), "the first host alone writes the model"
+    often = SMALL | {"full.save_seconds": "0"}
+    first, second = (opt_ml(tmp_path / host, often, {"train": bins, "weights": network}, hosts, host) for host in hosts)
+    port = free_port()
+    started = [start(base, *OWN, MASTER_PORT=port) for base in (first, second)]
+    begun(first, started[0])
+    started[1].send_signal(signal.SIGTERM)
+    assert "stopped: The job was told to end." in done(started[1], expected=143)
+    said, _ = started[0].communicate(timeout=300)
+    assert "error: Training was stopped in epoch 1. SIGTERM came, and the checkpoint is saved." in said
+    assert not (second / "checkpoints").exists()
+    port = free_port()
+    started = [start(base, MASTER_PORT=port) for base in (first, second)]
+    said, follower = map(done, started)
+    assert "training on 2 x cpu" in said
+    assert "Reporting training SUCCESS" in follower
+    same(metrics(alone), metrics(first), 1e-3)
+    assert (first / "model" / "bundle.json").is_file()
+    assert not any((second / "model").glob("*")), "the first host alone writes the model"
 
 
 @pytest.mark.train
@@ -322,9 +344,7 @@ def test_a_job_that_was_stopped_goes_on_from_its_checkpoint(
 ) -> None:
     base = opt_ml(tmp_path / "ml", SMALL | {"full.save_seconds": "0"}, {"train": bins, "weights": network})
     started = start(base, *OWN)
-    while not list(base.glob("checkpoints/*/checkpoint.pt")):
-        assert started.poll() is None
-        time.sleep(0.01)
+    begun(base, started)
     started.send_signal(how)
     if how is signal.SIGTERM:
         said = done(started, expected=143)

@@ -1,111 +1,105 @@
-"""The same verbs against moto's server, whose books are another's than our own wire's.
+"""The verbs of jobs against moto's server, which keeps SageMaker's books.
 
-What moto does not do: nothing runs (an endpoint is InService and a batch Completed at once, without answers; the
-runtime answers text, and no photo, with a fixed word), ``update_endpoint`` and ``list_apps`` are not there,
-``list_models`` filters nothing, names may be taken twice, instances of the last years are not known, and approving a
-version empties its metadata.
+moto runs nothing: a job is Completed as soon as it is made, its figures are moto's own invention, and no artifact is
+written. It lets two jobs have one name, and has neither StopTrainingJob nor the list of a tuning job's trials. All
+that is shown against the wire server (``tests/cli/test_jobs_verbs.py``); here stands that another's reading of
+SageMaker's requests and answers agrees with ours.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from binventory import objects
-from binventory.cloud import runtime, session
-from clouds import IMAGE, ROLE, Cloud
-from s3server import free_ports
-from wire.hosting import Hosting
-from wire.server import REGION, Wire
+import motoserver
+from binventory.cloud import following, jobs, session
+from binventory.cloud.jobs import Channel, JobPlan, TuningPlan
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(120)
+ROLE = "arn:aws:iam::123456789012:role/counting"
 
 
 @pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """Where moto's server listens."""
-    from moto.server import ThreadedMotoServer
-
-    (port,) = free_ports(1)
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if not (Path(sys.executable).parent / "moto_server").exists():
+        pytest.skip("moto is not installed")
+    with motoserver.serving(tmp_path_factory.mktemp("moto")) as endpoint:
+        assert endpoint, "moto's server does not start"
+        yield endpoint
 
 
 @pytest.fixture
-def books(moto: str, no_cloud_account: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    """A SageMaker that keeps books, with an empty bucket."""
-    import boto3
-
-    environment = {
-        "AWS_ENDPOINT_URL": moto, "AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true",
-    }  # fmt: skip
-    for name, value in environment.items():
+def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> session.Session:
+    for name, value in {"AWS_ENDPOINT_URL": moto, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
+                        "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(session, "ATTEMPTS", 1)  # what is not there does not come by asking again
-    bucket = f"b{tmp_path.name.lower().replace('_', '-')[-40:]}"
-    boto3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    nothing = Wire(moto)
-    return Cloud(nothing, Hosting(nothing, None), environment, f"s3://{bucket}/x")  # type: ignore[arg-type]
+    return session.opened()
 
 
-def deploy(cloud: Cloud, *more: object) -> tuple[object, ...]:
-    return ("cloud", "deploy", "--bundle", "open", "--name", "bins", "--role", ROLE, "--image", IMAGE, "--to",
-            cloud.store, "--instance", "ml.m5.large", *more)  # fmt: skip
+def plan(name: str) -> JobPlan:
+    return JobPlan(
+        name, ROLE, "123456789012.dkr.ecr.us-east-1.amazonaws.com/own:1", "s3://site", "s3://site/source.tar.gz",
+        "train_model.py", (Channel("train", "s3://site/bins/"),), (("recipe", "full"), ("full.epochs", "2")),
+        tags=(("team", "receiving"),),
+    )  # fmt: skip
 
 
-def test_an_endpoint_goes_through_its_states_in_motos_books(books: Cloud) -> None:
-    (up,) = books.rows(*deploy(books, "--stop-after", "8h", "--scheduler-role", ROLE, "--max", "3"))
-    assert up["outcome"] == "made"
-    assert up["ended_by_aws"]
-    (same,) = books.rows(*deploy(books, "--stop-after", "9h", "--scheduler-role", ROLE, "--max", "3"))
-    assert same["outcome"] == "same"
-    assert same["stop"] > up["stop"]
-
-    done = books.run("cloud", "alive", "--json")
-    assert done.stderr.count("cost is not known") == 1
-    costs = {row["kind"]: row for row in map(json.loads, done.stdout.splitlines())}
-    assert costs["endpoint"]["month"] == pytest.approx(100.74)
-    assert costs["endpoint"]["stop"] == same["stop"]
-    assert costs["stored models"]["size"].endswith(" GB")
-
-    assert runtime.sender(session.opened(), "bins")(b'{"photo": "a.jpg"}') == b"body"
-
-    done = books.run(*deploy(books, "--keep", "--kms-key", "another"))
-    assert done.returncode in (3, 4)
-    assert done.stderr.splitlines()[-1].startswith("error: The endpoint bins cannot be updated. ")
-
-    (down,) = books.rows("cloud", "undeploy", "bins")
-    assert {"endpoint bins", "its schedule", "its scaling"} <= set(down["removed"])
-    assert not down["left"]
-    assert not books.run("cloud", "alive", "--json").stdout
+def test_a_training_job_is_made_as_asked_and_followed_to_its_end(aws: session.Session) -> None:
+    wanted = jobs.training_request(plan("binventory-one"))
+    sagemaker = aws.client("sagemaker")
+    session.ask(sagemaker, "create_training_job", "It cannot start", **wanted)
+    there = session.ask(sagemaker, "describe_training_job", "It cannot be seen", TrainingJobName="binventory-one")
+    # moto puts metric definitions of its own in the place of ours, and knows no Environment.
+    for name in ("HyperParameters", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "StoppingCondition",
+                 "CheckpointConfig", "RoleArn"):  # fmt: skip
+        assert there[name] == wanted[name]
+    tags = session.ask(sagemaker, "list_tags", "No tags", ResourceArn=there["TrainingJobArn"])["Tags"]
+    assert {"Key": "team", "Value": "receiving"} in tags
+    *_, state = following.follow(aws, "binventory-one", lambda: None)
+    assert isinstance(state, following.State)
+    assert state.status == "Completed"
+    assert state.artifacts == "s3://site/jobs/binventory-one/output/model.tar.gz"
 
 
-def test_a_version_is_approved_and_deployed_in_motos_books(books: Cloud) -> None:
-    done = books.run(*deploy(books, "--keep", "--group", "counting"))
-    assert done.returncode == 0, done.stderr
-    (moved,) = books.rows("cloud", "approve", "counting")
-    assert moved["status"] == "Approved"
-    (up,) = books.rows("cloud", "deploy", "--package", "counting", "--name", "other", "--role", ROLE, "--keep",
-                        "--instance", "ml.m5.large")  # fmt: skip
-    assert up["outcome"] == "made"
-    assert [row["endpoint"] for row in books.rows("cloud", "undeploy", "--all")] == ["bins", "other"]
+def test_a_tuning_job_is_made_as_asked(aws: session.Session) -> None:
+    wanted = jobs.tuning_request(TuningPlan(plan("binventory-two"), 4, 2, "Hyperband"))
+    sagemaker = aws.client("sagemaker")
+    session.ask(sagemaker, "create_hyper_parameter_tuning_job", "It cannot start", **wanted)
+    there = session.ask(sagemaker, "describe_hyper_parameter_tuning_job", "It cannot be seen",
+                        HyperParameterTuningJobName="binventory-two")  # fmt: skip
+    for name in ("HyperParameterTuningJobConfig", "TrainingJobDefinition"):
+        assert there[name] == wanted[name]
+    assert following.tuning(there, []).status == "Completed"
 
 
-def test_a_batch_is_booked_and_has_no_answers_in_motos_books(books: Cloud, bins: Path) -> None:
-    photo = next((bins / "bin-images").iterdir())
-    objects.write(f"{books.store}/in/a.jpg", photo.read_bytes())
-    rows = books.rows("cloud", "batch", "--bundle", "open", "--from", f"{books.store}/in", "--to",
-                      f"{books.store}/out", "--role", ROLE, "--image", IMAGE, status=3)  # fmt: skip
-    assert [row["error"]["why"] for row in rows] == ["the job has left no answer for it"]
+def test_a_job_that_is_not_there_is_told(aws: session.Session) -> None:
+    with pytest.raises(Exception, match="Job nobody does not exist"):
+        following.look(aws, "nobody")
 
 
-def test_a_bucket_that_is_missing_is_told(books: Cloud) -> None:
-    done = books.run(*(word if word != books.store else "s3://nowhere-at-all/x" for word in deploy(books, "--keep")))
-    assert done.returncode == 3
-    assert "the bucket nowhere-at-all does not exist" in done.stderr.lower()
+def test_the_verb_starts_a_job_and_attach_finds_it(aws: session.Session, tmp_path: Path) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="site")
+    s3.put_object(Bucket="site", Key="bins/metadata/00001.json", Body=b"{}")
+
+    def run(*words: str) -> list[dict[str, Any]]:
+        done = subprocess.run([sys.executable, "-m", "binventory", *words], capture_output=True, text=True,
+                              check=False, env=os.environ | {"BINVENTORY_ROLE": "counting"})  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    (started,) = run("train", "--on", "sagemaker", "--data", "s3://site/bins", "--to", "s3://site", "--recipe", "quick",
+                     "--name", "binventory-three", "--no-wait", "--json", "--out", str(tmp_path / "b"))  # fmt: skip
+    assert started["job"] == "binventory-three"
+    (source,) = s3.list_objects_v2(Bucket="site", Prefix="source/")["Contents"]
+    assert source["Key"].endswith("/sourcedir.tar.gz")
+    (attached,) = run("cloud", "attach", "binventory-three", "--json")
+    assert attached["status"] == "Completed"
+    assert attached["bundle"] == "s3://site/jobs/binventory-three/output/model.tar.gz"

@@ -103,20 +103,18 @@ def image(folder: Path) -> Path:
     """A clean environment that has torch, torchvision and what they need, and nothing else, as AWS's image; its
     Python."""
     venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "setuptools"], check=True)  # torch wants a later one
     found: dict[str, Distribution] = {}
     closure("torch", found)
     closure("torchvision", found)
     site = next(folder.glob("lib/python*/site-packages"))
-    for known in found.values():
-        own = list(parts(known))
-        if any((site / part.name).exists() for part in own):
-            continue  # setuptools, which the environment was made with
-        for part in own:  # a link for each file: what pip may take away there stays here
-            if part.is_dir():
-                shutil.copytree(part, site / part.name, copy_function=os.symlink)
-            else:
-                (site / part.name).symlink_to(part)
-    return folder / "bin" / "python"
+    for part in (part for known in found.values() for part in parts(known)):
+        if part.is_dir():  # a link for each file: what pip may take away there stays here
+            shutil.copytree(part, site / part.name, copy_function=os.symlink, dirs_exist_ok=True)
+        else:
+            (site / part.name).symlink_to(part)
+    return python
 
 
 @pytest.mark.train

@@ -12,7 +12,18 @@ import typer
 from typer.exceptions import TyperException
 
 from binventory import __version__
-from binventory.cli import cleaning, cloud, counting, data, fetching, learning, serving, terminal
+from binventory.cli import (
+    cleaning,
+    cloud,
+    counting,
+    data,
+    fetching,
+    learning,
+    reporting,
+    serving,
+    terminal,
+    tuning,
+)
 from binventory.errors import BinventoryError
 
 app = typer.Typer(
@@ -38,7 +49,8 @@ def start(
 
 for verb in (
     counting.count, learning.train, learning.evaluate, fetching.fetch, fetching.select,
-    data.catalogue, data.explore, cleaning.clean, data.split, data.sql, data.draw, serving.serve,
+    data.catalogue, data.explore, cleaning.clean, data.split, data.sql, data.draw,
+    tuning.tune, reporting.report, serving.serve,
 ):  # fmt: skip
     app.command()(verb)
 app.add_typer(cloud.app)
@@ -82,8 +94,12 @@ def _usage(message: str) -> str:
     """Typer's message as our one sentence; the whole help where nothing was asked."""
     if message.startswith("Usage:"):
         return message
-    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    verb = "".join(f" {word}" for word in sys.argv[1:2] if word in known)
+    verb, group = "", typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        known = getattr(group, "commands", {})
+        if word not in known:
+            break
+        verb, group = f"{verb} {word}", known[word]
     stop = "" if message.endswith((".", "?", "!")) else "."
     return f"error: {message}{stop} Try: binventory{verb} --help."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from binventory.cli import asking, endpoints, jobs, standing
+from binventory.cli import asking, endpoints, jobs, standing, uploading
 
 app = typer.Typer(
     name="cloud",
@@ -12,6 +12,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+app.command()(uploading.upload)
 jobs.register(app)
 for verb in (endpoints.deploy, asking.query, asking.batch, endpoints.undeploy, standing.alive, standing.approve):
     app.command()(verb)

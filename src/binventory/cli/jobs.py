@@ -161,7 +161,7 @@ def train(
         if wish.dry:
             terminal.print_json(request)
             return
-        launching.send(parts)
+        launching.send(aws, parts)
     _begin(aws, "training", request, plan.name)
     _finish(aws, _followed(aws, plan.name), out, as_json) if wish.wait else _leave(aws, plan.name, out, as_json)
 
@@ -174,16 +174,23 @@ def tune(
     base: Annotated[
         str | None, typer.Option("--from", help="The bundle whose trunk to start from.", metavar="BUNDLE")
     ] = None,
+    weights: Path | None = None,
     trials: Annotated[int, typer.Option(help="How many trainings to try.", min=1, max=750)] = 12,
-    jobs: Annotated[int, typer.Option(help="How many of them at once.", min=1, max=100)] = 2,
+    jobs: Annotated[int, typer.Option(help="How many of them at once.", min=1, max=100)] = 1,
     strategy: Annotated[str, typer.Option(help="How SageMaker chooses: bayesian or hyperband.")] = "bayesian",
     ranges: Annotated[
         list[str] | None,
-        typer.Option("--range", help="What to vary, in place of the usual four: SETTING=LOW..HIGH or SETTING=A,B."),
+        typer.Option("--range", help="What a setting may be: section.field=LOW:HIGH[:log].", metavar="RANGE"),
     ] = None,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--choose", help="What a setting may be: section.field=ONE,ANOTHER.", metavar="CHOICES"),
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Also write the best recipe, as TOML.", metavar="FILE")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tune on SageMaker: a tuning job over learning rate, batch size, momentum and image size, followed to its end."""
+    from binventory import objects
     from binventory import recipe as recipes
     from binventory.cloud import jobs as requests
     from binventory.cloud import launching, session
@@ -191,17 +198,25 @@ def tune(
     chosen = recipes.load(recipe, settings or ())
     aws = session.opened(wish.region)
     with TemporaryDirectory(prefix="binventory-") as folder:
-        job, parts = launching.plan(aws, launching.named(wish, "tune"), chosen, data, base, None, Path(folder))
-        plan = launching.tuned(job, chosen, trials, jobs, strategy, ranges or ())
+        named = launching.named(wish, "tune")
+        job, parts = launching.plan(aws, named, chosen, data, base, _address(weights), Path(folder))
+        plan = launching.tuned(job, chosen, trials, jobs, strategy, ranges or (), choices or ())
         request = requests.tuning_request(plan)
         launching.checked("CreateHyperParameterTuningJob", request, job.name)
         terminal.say(f"note: {launching.estimate(job.machines, aws.region, chosen, trials)}")
         if wish.dry:
             terminal.print_json(request)
             return
-        launching.send(parts)
+        launching.send(aws, parts)
     _begin(aws, "tuning", request, job.name)
-    _finish(aws, _followed(aws, job.name), None, as_json) if wish.wait else _leave(aws, job.name, None, as_json)
+    if not wish.wait:
+        _leave(aws, job.name, None, as_json)
+        return
+    state = _followed(aws, job.name)
+    _finish(aws, state, None, as_json)
+    if out and state.best:
+        best = [f"{name}={value}" for name, value in state.best.settings.items()]
+        objects.write(out, recipes.to_toml(recipes.load(recipe, [*(settings or ()), *best])).encode())
 
 
 def _address(weights: Path | None) -> str | None:
@@ -221,16 +236,16 @@ def list_jobs(
     aws = session.opened(region)
     rows = []
     for state in terminal.tracked(following.listed(aws, most, contains), "looking", None):
+        row = _row(aws, state)
         if as_json:
-            terminal.print_json(_row(aws, state))
-        else:
-            row = _row(aws, state)
-            seconds = row["billed_seconds"] if row["billed_seconds"] is not None else row["seconds"]
-            figure = row["validate_log_loss"]
-            rows.append((
-                state.name, state.kind, state.status, "" if seconds is None else f"{seconds:,} s",
-                "" if row["dollars"] is None else prices.said(row["dollars"]), "" if figure is None else f"{figure:.4f}",
-            ))  # fmt: skip
+            terminal.print_json(row)
+            continue
+        seconds = row["billed_seconds"] if row["billed_seconds"] is not None else row["seconds"]
+        figure, dollars = row["validate_log_loss"], row["dollars"]
+        rows.append((
+            state.name, state.kind, state.status, "" if seconds is None else f"{seconds:,} s",
+            "" if dollars is None else prices.said(dollars), "" if figure is None else f"{figure:.4f}",
+        ))  # fmt: skip
     if not as_json:
         terminal.print_table(("job", "kind", "state", "billed", "cost", "validate_log_loss"), rows)
 

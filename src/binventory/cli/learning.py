@@ -109,7 +109,13 @@ def _quick(
             raise UsageError(f"{option} goes with the recipe full alone", "quick trains no network", "--recipe full")
     start = bundles.load(base)
     tell_licence(start)
-    return lambda data, name: quick.train(start, data, recipe, name, terminal.tracked)
+
+    def make(data: Catalogue, name: str) -> Bundle:
+        made = quick.train(start, data, recipe, name, terminal.tracked)
+        terminal.say(quick.told(made))
+        return made
+
+    return make
 
 
 def _full(
@@ -121,7 +127,7 @@ def _full(
 
     if base is not None and weights is not None:
         raise UsageError("--from and --weights exclude each other", "both were given", "one of them")
-    with _torch_needed():
+    with torch_needed():
         from binventory.learning.full import network, run
 
     start = network.from_bundle(bundles.load(base)) if base else network.from_timm(recipe.full, weights)
@@ -142,7 +148,7 @@ def _assisting(data: list[str], work: Path | None, checkpoints: Path | None) -> 
     """Whether this process is one that torchrun started to help the first, and has done so."""
     if os.environ.get("RANK", "0") == "0":
         return False
-    with _torch_needed():
+    with torch_needed():
         from binventory.learning.full import run
 
     run.assist(_place(data, work, checkpoints), terminal.tracked)
@@ -150,7 +156,7 @@ def _assisting(data: list[str], work: Path | None, checkpoints: Path | None) -> 
 
 
 @contextmanager
-def _torch_needed() -> Iterator[None]:
+def torch_needed() -> Iterator[None]:
     """Raise UsageError where the extra is missing that fine-tuning needs."""
     from binventory.errors import UsageError
 
@@ -199,7 +205,7 @@ def evaluate(
     judged = evaluation.evaluate(
         counter, judged_bundle, found, rows,
         quantities=quantities, balanced=balanced, include_seen=include_seen,
-        prior=mix, track=terminal.tracked,
+        prior=mix, named=[Path(one).name for one in data], split=split, track=terminal.tracked,
     )  # fmt: skip
     for error in judged.unreadable:
         terminal.say(f"rejected: {error}")

@@ -38,7 +38,6 @@ TOLD = 1024
 _OWN_CHANNELS = ("model", "weights")
 _TOOLKITS = ("_tuning_objective_metric", "default_user_module_name")
 PORT = 7777  # the toolkit's own launcher takes it, so security groups know it
-_GRACE_SECONDS = 100.0  # SageMaker kills 120 s after SIGTERM
 _KEPT_LINES = 60
 
 
@@ -249,29 +248,27 @@ def _keep(job: Job, made: Path, work: Path) -> None:
 def _supervised(words: Sequence[str], environ: Mapping[str, str]) -> Ended:
     """Run a command to its end; what it writes goes on at once, SIGTERM is passed on to it."""
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    first = _FirstError()
-    told = threading.Event()
-    with subprocess.Popen(words, env=dict(environ), stderr=subprocess.PIPE, text=True, errors="replace") as child:
-        last = threading.Timer(_GRACE_SECONDS, child.kill)
+    first, told, children = _FirstError(), threading.Event(), list[subprocess.Popen[str]]()
 
-        def pass_on(*_: object) -> None:
-            if not told.is_set():
-                told.set()
-                last.start()
+    def pass_on(*_: object) -> None:
+        told.set()
+        for child in children:
             child.terminate()
 
-        before = signal.signal(signal.SIGTERM, pass_on)
-        try:
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        with subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, text=True, errors="replace") as child:
+            children.append(child)
+            if told.is_set():
+                child.terminate()
             for line in child.stderr or ():
                 sys.stderr.write(line)
                 sys.stderr.flush()
                 lines.append(line)
                 first.hear(line.rstrip())
-            status = child.wait()
-        finally:
-            last.cancel()
-            signal.signal(signal.SIGTERM, before)
-    return Ended(status, tuple(lines), first.error, told.is_set())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return Ended(child.returncode, tuple(lines), first.error, told.is_set())
 
 
 class _FirstError:

@@ -15,7 +15,7 @@ from binventory.errors import BinventoryError, InputError, MissingError, Outside
 GROUP = "/aws/sagemaker/TrainingJobs"
 ENDED = frozenset({"Completed", "Failed", "Stopped"})
 _LATE = 2
-"""How often the log is read once more when a job has ended: its last lines come late."""
+"""How often the log is read once more when a job ends while it is watched: its last lines come late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +156,10 @@ def follow(aws: Session, name: str, pause: Callable[[], None]) -> Iterator[Line 
     Raises as ``look`` does.
     """
     log = _Log(aws, name)
-    told, steps, late = dict[str, str](), 0, 0
+    told, steps, left = dict[str, str](), 0, 0
     while True:
         state = look(aws, name)
+        left = left - 1 if state.ended else _LATE
         yield from state.steps[steps:]
         steps = len(state.steps)
         for trial in state.trials:
@@ -167,11 +168,9 @@ def follow(aws: Session, name: str, pause: Callable[[], None]) -> Iterator[Line 
                 yield trial
         if state.kind == "training":
             yield from log.read()
-        if state.ended:
-            late += 1
-            if state.kind == "tuning" or late > _LATE:
-                yield state
-                return
+        if state.ended and (state.kind == "tuning" or left < 0):
+            yield state
+            return
         pause()
 
 

@@ -107,13 +107,19 @@ class Range:
     scaling: Scaling = "Auto"
 
 
-RANGES = (
-    Range("full.lr", low=3e-5, high=3e-3, scaling="Logarithmic"),
-    Range("full.batch", values=("16", "32", "64")),
-    Range("full.momentum", low=0.8, high=0.98, scaling="ReverseLogarithmic"),
-    Range("full.size", values=("160", "192", "224")),
-)
-"""Learning rate, batch size, momentum and image size."""
+RANGES = {
+    "full": (
+        Range("full.lr", low=3e-5, high=3e-3, scaling="Logarithmic"),
+        Range("full.batch", values=("16", "32", "64")),
+        Range("full.momentum", low=0.8, high=0.98, scaling="ReverseLogarithmic"),
+        Range("full.size", values=("160", "192", "224")),
+    ),
+    "quick": (
+        Range("quick.balance", low=0.0, high=1.0, scaling="Linear"),
+        Range("quick.order", low=0.0, high=4.0, scaling="Linear"),
+    ),
+}
+"""What is varied where nobody says otherwise: for full learning rate, batch size, momentum and image size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ class TuningPlan:
     trials: int
     parallel: int
     strategy: Literal["Bayesian", "Hyperband"] = "Bayesian"
-    ranges: tuple[Range, ...] = RANGES
+    ranges: tuple[Range, ...] = RANGES["full"]
     epochs: tuple[int, int] = (1, FullRecipe().epochs)
     seed: int = 1
 

@@ -17,7 +17,7 @@ from binventory.cloud import contract, images, jobs, prices, refusals
 from binventory.cloud.jobs import Channel, JobPlan, Machines, TuningPlan, Walls
 from binventory.cloud.session import Account, Session, ask
 from binventory.cloud.wish import Wish
-from binventory.errors import InputError, UsageError
+from binventory.errors import InputError, MissingError, UsageError
 from binventory.recipe import Recipe, parse_value, to_mapping
 
 _SETUP_SECONDS = 8 * 60
@@ -46,6 +46,7 @@ def plan(
     if wish.isolated and wish.wheelhouse is None:
         raise UsageError("--isolated needs --wheelhouse", "without a network the job can fetch no packages",
                          "--wheelhouse DIR")  # fmt: skip
+    acting, tags = role(wish.role, aws), tuple(tag(one) for one in wish.tags)
     archive = folder / "sourcedir.tar.gz"
     digest = source.pack(archive, wish.wheelhouse)
     files = [(f"{wish.to}/source/{digest[:16]}/{archive.name}", archive)]
@@ -68,11 +69,11 @@ def plan(
     seconds = round(wish.max_hours * 3600)
     made = JobPlan(
         name=named(wish, recipe.kind).name,
-        role=role(wish.role, aws), image=wish.image or images.training(aws.region, instance), to=wish.to,
+        role=acting, image=wish.image or images.training(aws.region, instance), to=wish.to,
         source=address, program=source.PROGRAM, channels=tuple(channels), settings=tuple(given.items()),
         machines=Machines(instance, wish.instances, wish.volume, seconds, 2 * seconds if wish.spot else 0),
         walls=Walls(wish.subnets, wish.groups, wish.kms_key, wish.kms_key, wish.isolated, wish.isolated),
-        tags=tuple(tag(one) for one in wish.tags),
+        tags=tags,
     )  # fmt: skip
     return made, Parts(tuple(files))
 
@@ -106,8 +107,13 @@ def checked(operation: str, request: Mapping[str, Any], name: str) -> None:
     contract.refuse("sagemaker", operation, request, f"Job {name} cannot be started")
 
 
-def send(parts: Parts) -> None:
-    """Put a job's parts on S3. What is named by its content and there already is sent again, to the same end."""
+def send(aws: Session, parts: Parts) -> None:
+    """Put a job's parts on S3. What is named by its content and there already is sent again, to the same end.
+
+    Raises MissingError where the bucket does not exist, InputError where it lies in another region or refuses.
+    """
+    for bucket in {address.split("/")[2] for address, _ in parts.files}:
+        refuse_bucket(aws, bucket)
     for address, path in parts.files:
         objects.write(address, path.read_bytes())
 
@@ -128,6 +134,18 @@ def start(aws: Session, kind: Literal["training", "tuning"], request: Mapping[st
         if _same(there, request):
             return False
         raise UsageError(what, "another job has that name", "another --name") from None
+
+
+def refuse_bucket(aws: Session, bucket: str) -> None:
+    """Raise MissingError for a bucket that does not exist, InputError for one that SageMaker could not use here."""
+    what = f"Bucket {bucket} cannot be used"
+    try:
+        there = ask(aws.client("s3"), "head_bucket", what, Bucket=bucket)
+    except MissingError:
+        raise MissingError(what, "there is none of that name", f"aws s3 mb s3://{bucket}, or another --to") from None
+    region = there.get("BucketRegion") or aws.region
+    if region != aws.region:
+        raise InputError(what, f"it lies in {region}, the job in {aws.region}", f"--region {region}, or another --to")
 
 
 _NOUNS = {
@@ -154,41 +172,51 @@ def estimate(machines: Machines, region: str, recipe: Recipe, trials: int = 1) -
     return said + ("; spot instances cost less, often a third" if machines.wait else "")
 
 
-def tuned(job: JobPlan, recipe: Recipe, trials: int, parallel: int, strategy: str, ranges: Sequence[str]) -> TuningPlan:
-    """A tuning job over a training job. ``ranges``: ``SETTING=LOW..HIGH`` or ``SETTING=A,B,C`` in place of the usual.
+def tuned(
+    job: JobPlan, recipe: Recipe, trials: int, parallel: int, strategy: str, ranges: Sequence[str],
+    choices: Sequence[str],
+) -> TuningPlan:  # fmt: skip
+    """A tuning job over a training job.
 
-    Raises UsageError for a strategy or range that is none, or one that the recipe refuses.
+    ``ranges``: ``SETTING=LOW:HIGH[:log]``, ``choices``: ``SETTING=ONE,ANOTHER``, in place of the usual ones. Raises
+    UsageError for a strategy or range that is none, or one that the recipe refuses.
     """
     named = {"bayesian": "Bayesian", "hyperband": "Hyperband"}
     if strategy.lower() not in named:
         raise UsageError(f"Strategy {strategy!r} does not exist", "there are bayesian and hyperband",
                          "--strategy bayesian")  # fmt: skip
-    chosen = tuple(_range(one) for one in ranges) or jobs.RANGES
+    chosen = (*(_range(one) for one in ranges), *(_choices(one) for one in choices)) or jobs.RANGES[recipe.kind]
     for one in chosen:
         for value in one.values or (f"{one.low:g}", f"{one.high:g}"):
             recipes.load(recipe.kind, [f"{one.setting}={value}"])
     kind: Any = named[strategy.lower()]
+    if kind == "Hyperband" and recipe.kind == "quick":
+        raise UsageError("Hyperband cannot tune quick", "it ends trials early, and quick has no epochs",
+                         "--strategy bayesian")  # fmt: skip
     return TuningPlan(job, trials, parallel, kind, chosen, (1, recipe.full.epochs), recipe.seed % 2**31)
 
 
 def _range(text: str) -> jobs.Range:
     setting, _, span = text.partition("=")
-    ends = re.fullmatch(r"([\d.eE+-]+)\.\.([\d.eE+-]+)", span)
-    if not ends:
-        values = tuple(one.strip() for one in span.split(",") if one.strip())
-        if len(values) < 2:
-            raise UsageError(f"Range {text!r} leaves no choice", "ranges read SETTING=LOW..HIGH or SETTING=A,B",
-                             "--range full.lr=1e-4..1e-3")  # fmt: skip
-        return jobs.Range(setting, values)
+    ends = re.fullmatch(r"([^:]+):([^:]+?)(:log)?", span)
     try:
-        low, high = float(ends[1]), float(ends[2])
+        low, high = (float(ends[1]), float(ends[2])) if ends else (0.0, 0.0)
     except ValueError:
         low = high = 0.0
-    if not low < high:
-        raise UsageError(f"Range {text!r} is none", "its low end is not below its high end",
-                         "--range full.lr=1e-4..1e-3")  # fmt: skip
+    log = bool(ends and ends[3])
+    if not ends or not low < high or (log and low <= 0):
+        raise UsageError(f"Range {text!r} is none", "ranges read SETTING=LOW:HIGH or SETTING=LOW:HIGH:log",
+                         "--range full.lr=1e-4:1e-3:log")  # fmt: skip
     whole = not re.search(r"[.eE]", ends[1] + ends[2])
-    return jobs.Range(setting, (), low, high, whole, "Logarithmic" if low > 0 and high / low >= 10 else "Auto")
+    return jobs.Range(setting, (), low, high, whole, "Logarithmic" if log else "Linear")
+
+
+def _choices(text: str) -> jobs.Range:
+    setting, _, listed = text.partition("=")
+    values = tuple(one.strip() for one in listed.split(",") if one.strip())
+    if len(values) < 2:
+        raise UsageError(f"{text!r} leaves no choice", "choices read SETTING=ONE,ANOTHER", "--choose full.batch=16,32")
+    return jobs.Range(setting, values)
 
 
 def changed(recipe: Recipe) -> list[tuple[str, str]]:

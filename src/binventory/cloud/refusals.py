@@ -35,6 +35,10 @@ _INVALID = {
     "ValidationException", "ValidationError", "InvalidParameterValue", "InvalidParameterException",
     "InvalidParameterCombination", "SerializationException", "InvalidRequest",
 }  # fmt: skip
+# The few operations whose permission has another name.
+_ACTIONS = {
+    "s3:HeadBucket": "s3:ListBucket", "s3:ListObjectsV2": "s3:ListBucket", "s3:HeadObject": "s3:GetObject",
+}  # fmt: skip
 _QUOTA = {"ResourceLimitExceeded", "ServiceQuotaExceededException"}
 _TAKEN = {"ResourceInUse", "ResourceInUseException", "ConflictException"}
 
@@ -95,6 +99,7 @@ def _unknown_key(what: str, message: str, action: str) -> BinventoryError:  # no
 
 
 def _forbidden(what: str, message: str, action: str) -> BinventoryError:
+    action = _ACTIONS.get(action, action)
     resource = re.search(r"on resource: (\S+)", message)
     place = f" on {resource[1].rstrip('.')}" if resource else ""
     if "explicit deny" in message:

@@ -103,12 +103,12 @@ def _lend(made: Any, region: str) -> None:
         os.environ.update(named | ({"AWS_SESSION_TOKEN": now.token} if now.token else {}))
 
 
-def _refuse_truncated(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+def _refuse_truncated(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
     """botocore takes half a body for a whole one, and what JSON it cannot parse for an answer without members."""
     from botocore.exceptions import IncompleteReadError
 
     body, stated = response_dict["body"], response_dict["headers"].get("content-length", "")
-    if operation_model.http["method"] == "HEAD":  # which states the length of what it leaves out
+    if operation_model.http.get("method") == "HEAD":  # which states the length of a body that it does not send
         return
     if isinstance(body, bytes) and stated.isdigit() and len(body) != int(stated):
         raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(stated))

@@ -25,6 +25,9 @@ from binventory.photo import Pixels
 from binventory.records import Count, Photo
 
 BATCH = 16
+_READERS = 8
+_AHEAD = 16
+"""Threads that read for others, and how many requests they are ahead: of shards, some megabytes each."""
 TOLERANCE = 0.02
 """Relative difference of the probe's features up to which two machines count as agreeing."""
 
@@ -145,6 +148,30 @@ def opened(address: str) -> Photo | BinventoryError:
         return error
 
 
+def opened_each(addresses: Iterable[str]) -> Iterator[Photo | BinventoryError]:
+    """The photos at addresses, or why there is none, in order, read ahead on threads that mostly wait; those that lie
+    side by side in a shard are asked for together."""
+    for group in ahead(_opened_together, objects.together(addresses), most=_AHEAD, threads=_READERS):
+        yield from group
+
+
+def _opened_together(addresses: Sequence[str]) -> list[Photo | BinventoryError]:
+    parts = [one for address in addresses if (one := objects.part(address))]
+    if len(parts) != len(addresses):
+        return list(map(opened, addresses))
+    try:
+        found = objects.read_together(parts, photo.MAX_BYTES)
+    except BinventoryError as error:
+        found = [error] * len(parts)
+    return [_as_photo(address, one) for address, one in zip(addresses, found, strict=True)]
+
+
+def _as_photo(address: str, read: bytes | BinventoryError) -> Photo | BinventoryError:
+    if isinstance(read, InputError):
+        return PhotoError(read.what, read.why, read.next)
+    return read if isinstance(read, BinventoryError) else Photo(address, read)
+
+
 def decoded(photos: Iterable[Photo | BinventoryError], size: Input) -> Iterator[Pixels | BinventoryError]:
     """Photos decoded and fitted on two threads, in order, at most 64 ahead of the reader."""
 
@@ -164,8 +191,9 @@ def probed(bundle: Bundle, threads: int | None = None) -> OnnxTrunk:
 
     Raises BundleError where trunk, head and manifest do not fit each other.
     """
-    trunk = OnnxTrunk(bundle.trunk, threads)
     size, width = bundle.manifest.input, len(bundle.head.weight)
+    pixels = (size.height, size.width)
+    trunk = OnnxTrunk(bundle.trunk, threads, size=pixels)
     if (trunk.height, trunk.width, trunk.features_width) != (size.height, size.width, width):
         raise BundleError(
             f"Bundle {bundle.manifest.name} does not fit together",
@@ -189,13 +217,14 @@ def probed(bundle: Bundle, threads: int | None = None) -> OnnxTrunk:
             f"({bundle.manifest.runtime}); counts may be less sure than they say. Refit it here: train --from",
             stacklevel=3,
         )
-    return OnnxTrunk(bundle.trunk, threads, plain=True)
+    return OnnxTrunk(bundle.trunk, threads, plain=True, size=pixels)
 
 
 def _probe(bundle: Bundle, trunk: OnnxTrunk, threads: int | None) -> str:
     assert bundle.probe is not None
+    size = bundle.manifest.input
     for verdict, candidate in (("agrees", trunk), ("plain", None)):
-        runs = candidate or OnnxTrunk(bundle.trunk, threads, plain=True)
+        runs = candidate or OnnxTrunk(bundle.trunk, threads, plain=True, size=(size.height, size.width))
         expected = bundle.probe.features
         apart = np.linalg.norm(runs.features(bundle.probe.photos) - expected) / np.linalg.norm(expected)
         if apart <= TOLERANCE:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from binventory.errors import BundleError
 from binventory.photo import Pixels
 
+SIDES = ("height", "width")
+"""What a network's input calls the sides that it leaves open."""
+
 
 class Trunk(Protocol):
     """Pictures uint8 [N, H, W, 3] in RGB to features float32 [N, D].
@@ -31,10 +34,13 @@ class OnnxTrunk:
     """A trunk given as ONNX bytes. Raises BundleError where they are no network of the expected form.
 
     ``plain``: run the network as written, without the int8 kernels of this machine; several times slower, but the
-    same everywhere.
+    same everywhere. ``size``: height and width of the pictures to come, for a network that leaves them open; the
+    runtime then chooses the kernels that it would choose for one that fixes them.
     """
 
-    def __init__(self, onnx: bytes, threads: int | None = None, plain: bool = False) -> None:
+    def __init__(
+        self, onnx: bytes, threads: int | None = None, plain: bool = False, size: tuple[int, int] | None = None
+    ) -> None:
         import onnxruntime as ort
 
         _refuse_external_data(onnx)
@@ -42,6 +48,8 @@ class OnnxTrunk:
         options.log_severity_level = 3
         if threads:
             options.intra_op_num_threads = threads
+        for name, pixels in zip(SIDES, size or (), strict=False):
+            options.add_free_dimension_override_by_name(name, pixels)
         if plain:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
@@ -58,9 +66,10 @@ class OnnxTrunk:
             )
         seeds = (onnx, runtime().encode(), processor().encode(), b"plain" if plain else b"")
         self.identity = hashlib.sha256(b"".join(seeds)).hexdigest()[:24]
+        self.plain = plain
         self._entry: str = entries[0].name
-        self.height, self.width = entries[0].shape[1:3]
-        """The pictures' size in pixels, where the network fixes it."""
+        self.height, self.width = (side if isinstance(side, int) else None for side in entries[0].shape[1:3])
+        """The pictures' size in pixels, None where it is open."""
         self.features_width = widths[0]
         """D, the number of features a picture."""
 

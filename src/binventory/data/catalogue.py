@@ -8,19 +8,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 
 from binventory import objects
-from binventory.data import layout, links, looks, merge, split, tables
+from binventory.data import layout, links, looks, merge, shards, split, tables
 from binventory.data.clean import Fact, Rejection
 from binventory.data.layout import Reject, Source
 from binventory.data.links import Link
 from binventory.data.merge import Entry, Recorded
+from binventory.data.shards import Sample, Shards
 from binventory.data.split import Placement
-from binventory.errors import InputError, UsageError
+from binventory.errors import InputError, RecordError, UsageError
 from binventory.flow import Track, untracked
 from binventory.recipe import LinkRecipe, SplitRecipe
 
@@ -85,16 +86,22 @@ def build(sources: Sequence[str], work: Path, recipe: LinkRecipe, track: Track =
     Raises InputError where a source is no folder or holds no photo, OutsideError where the disk or S3 fails.
     """
     sources = resolved(sources)
-    scanned = [layout.scan(one) for one in sources]
+    packs = {one: pack for one in sources if (pack := shards.opened(one))}
+    scanned = [packs[one].source() if one in packs else layout.scan(one) for one in sources]
     with tables.opened(work) as base:
-        looked = looks.photos(base, scanned, track)
+        looked = looks.photos(base, [one for one in scanned if one.address not in packs], track)
+        looked |= {place: look for pack in packs.values() for place, look in pack.looks().items()}
         reads = looks.records(base, scanned, track)
         records, record_rejects = merge.recorded(scanned, looked, reads)
         entries, rejects = merge.merge(scanned, looked, reads, records)
-        found = _link(base, entries, records, recipe, track)
+        settled = _settled(entries, packs)
+        found = _link(base, entries, records, settled, recipe, track)
+        # A shard's run may bear the name of a photo that is not there: its record was, when the sides were made.
         ids = dict.fromkeys([entry.id for entry in entries] + [id for id in records if not records[id].photo])
-        run_of = links.runs(ids, found)
+        told = [Link(one.run, id, "of one run, as their shards say") for id, (_, one) in settled.items()]
+        run_of = links.runs(ids | dict.fromkeys(link.one for link in told), [*found, *told])
         base.begin()
+        _take_over(base, packs, settled)
         tables.replace(base, "photos", entries)
         tables.replace(base, "records", records.values())
         tables.replace(base, "rejects", map(_reject_row, (*record_rejects, *rejects)))
@@ -198,17 +205,85 @@ def read(work: Path) -> Catalogue:
     )
 
 
+def samples(work: Path) -> list[tuple[str, Sample]]:
+    """Every photo with a side as a shard tells of it, and its address: by side, then by id."""
+    order = (*split.SIDES, split.HELD)
+    with tables.opened(work, read_only=True) as base:
+        rows = base.execute(
+            "select address, id, count, run, side, sha256, likeness, coalesce(rules, []), width, height, "
+            "brightness, contrast, sharpness from photos join runs using (id) join sides using (id) "
+            "left join (select id, list(rule order by rule) as rules from cleaned group by id) using (id) "
+            "order by list_position(?, side), id",
+            [order],
+        ).fetchall()
+        pictured = {row[1] for row in rows}
+        told: dict[str, list[Link]] = {}
+        for link in (Link(*row) for row in base.execute("select one, other, why from links order by all").fetchall()):
+            told.setdefault(link.one if link.one in pictured else link.other, []).append(link)
+    found = []
+    for address, *known in rows:
+        sample = Sample(*known)
+        found.append((address, replace(sample, cleaned=tuple(sample.cleaned), links=tuple(told.get(sample.id, ())))))
+    return found
+
+
+def _settled(entries: Iterable[Entry], packs: Mapping[str, Shards]) -> dict[str, tuple[str, Sample]]:
+    """The photos that come from shards, by id: from which, and what is told of them."""
+    told = {address: {one.sample.id: one.sample for one in pack.photos} for address, pack in packs.items()}
+    return {entry.id: (entry.source, told[entry.source][entry.id]) for entry in entries if entry.source in told}
+
+
+def _take_over(
+    base: duckdb.DuckDBPyConnection, packs: Mapping[str, Shards], settled: Mapping[str, tuple[str, Sample]]
+) -> None:
+    """Store the sides of shards, which are final, and what was cleaned when they were made, once a manifest: cleaning
+    anew goes before it. Raises RecordError where photos have other sides here."""
+    stored = dict(base.execute("select id, side from sides").fetchall())
+    moved = sorted(
+        id for id, (_, one) in settled.items()
+        if split.HELD not in (one.side, stored.get(id, one.side)) and stored.get(id, one.side) != one.side
+    )  # fmt: skip
+    if moved:
+        few = ", ".join(moved[:3]) + (" …" if moved[3:] else "")
+        why = f"{len(moved):,} photos stand on other sides in the shards ({few}), and sides are final"
+        raise RecordError("The shards do not fit this work folder", why, "another folder: --work NEW_DIR")
+    news = [id for id, (_, one) in settled.items() if stored.get(id) not in (one.side, split.HELD)]
+    base.execute("create temp table told (id text, side text, reason text)")
+    rows = ({"id": id, "side": settled[id][1].side, "reason": "as the shards say"} for id in news)
+    tables.insert(base, "told", rows)
+    base.execute("insert or replace into sides select id, side, reason from told")
+    known = dict(base.execute("select address, manifest from shards").fetchall())
+    fresh = {address for address, pack in packs.items() if known.get(address) != pack.digest}
+    cleaned = {id: one.cleaned for id, (address, one) in settled.items() if address in fresh}
+    base.execute("delete from cleaned where id in (select unnest(?))", [list(cleaned)])
+    tables.insert(base, "cleaned", (
+        {"id": id, "rule": rule, "reason": "as the shards say"} for id, rules in cleaned.items() for rule in rules
+    ))  # fmt: skip
+    base.execute("delete from shards where address in (select unnest(?))", [list(fresh)])
+    tables.insert(base, "shards", ({"address": one, "manifest": packs[one].digest} for one in fresh))
+
+
 def _link(
     base: duckdb.DuckDBPyConnection,
     entries: Sequence[Entry],
     records: Mapping[str, Recorded],
+    settled: Mapping[str, tuple[str, Sample]],
     recipe: LinkRecipe,
     track: Track,
 ) -> list[Link]:
+    """The links between photos and records; what shards have settled among themselves is not asked again."""
+
+    def apart(one: str, other: str) -> bool:
+        return one not in settled or other not in settled or settled[one][0] != settled[other][0]
+
     by_id = {entry.id: entry for entry in entries}
-    found = list(links.copies({entry.id: entry.sha256 for entry in entries}))
+    found = [link for _, one in settled.values() for link in one.links]
+    copies = links.copies({entry.id: entry.sha256 for entry in entries})
+    found += [link for link in copies if apart(link.one, link.other)]
     doubtful = []
     for one, other in links.neighbours(by_id.keys() | records.keys()):
+        if not apart(one, other):
+            continue
         products, others = (records[id].products if id in records else () for id in (one, other))
         if products and others:
             if not set(products).isdisjoint(others):
@@ -222,7 +297,8 @@ def _link(
     # A bin before and after small changes may look alike, too, but is no copy. A picture of one grey has no waves.
     run_of = links.runs(by_id, found)
     telling = {entry.id: entry.likeness for entry in entries if entry.contrast >= recipe.contrast}
-    return found + [link for link in links.near(telling) if run_of[link.one] != run_of[link.other]]
+    near = (link for link in links.near(telling) if apart(link.one, link.other))
+    return found + [link for link in near if run_of[link.one] != run_of[link.other]]
 
 
 def _labels_without_photos(source: Source) -> str | None:

@@ -46,8 +46,10 @@ KEPT = {
     "lines": "address text, sku text, asin text, name text, quantity bigint, height double, length double, "
     "width double, weight double",
     "registrations": "one text, other text, agreement double",
+    "shards": "address text, manifest text",
 }
-"""What was found in a file or a pair of them, kept so that it is not looked for again."""
+"""What was found in a file or a pair of them, kept so that it is not looked for again; ``shards`` says which manifest's
+cleaning was taken over."""
 
 
 def query(work: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:

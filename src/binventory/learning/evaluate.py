@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import platform
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from binventory.counting import priors
 from binventory.counting.bundle import SHORT, Bundle
-from binventory.counting.counter import opened
+from binventory.counting.counter import opened_each
 from binventory.counting.priors import Prior
 from binventory.data import links
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import BinventoryError, BundleError, InputError, RecordError
 from binventory.flow import Track, untracked
 from binventory.learning.metrics import Figures, figures
+from binventory.learning.views import Views, views
 from binventory.records import Count, Counts
 
 
@@ -32,20 +37,52 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked to be judged: the ``data`` by their folders' names, of which ``split`` (test or all), of which
+    true ``counts`` (None: of any), each weighed alike (``balanced``) or as they come, with what was learnt from or
+    without it."""
+
+    data: tuple[str, ...] = ()
+    split: str = "all"
+    counts: tuple[int, ...] | None = None
+    balanced: bool = False
+    include_seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What was judged and what came of it. ``seen`` photos were dropped because the bundle learnt from their runs;
-    ``unreadable`` ones gave no pixels any more."""
+    ``unreadable`` ones gave no pixels any more. ``seconds``: how long counting took, reading the photos included, on
+    which ``machine``."""
 
     bundle: str
     figures: Figures
     judged: tuple[Judged, ...]
     seen: int
     unreadable: tuple[BinventoryError, ...]
+    asked: Asked = Asked()
+    seconds: float | None = None
+    machine: str = ""
+
+    @property
+    def views(self) -> Views:
+        """Truth against count, confidence against hits, the surest."""
+        return views([(one.truth, one.count) for one in self.judged])
 
     def as_row(self) -> dict[str, Any]:
         """The evaluation as one JSON object."""
         plain = self.figures.as_row()
-        return {"bundle": self.bundle, "n": plain.pop("n"), "runs": plain.pop("runs"), "n_seen": self.seen, **plain}
+        return {
+            "bundle": self.bundle,
+            "n": plain.pop("n"),
+            "runs": plain.pop("runs"),
+            "n_seen": self.seen,
+            **plain,
+            "asked": msgspec.to_builtins(self.asked),
+            "seconds": self.seconds,
+            "machine": self.machine,
+            "views": msgspec.to_builtins(self.views),
+        }
 
 
 def choose(
@@ -113,11 +150,14 @@ def evaluate(
     balanced: bool = False,
     include_seen: bool = False,
     prior: Prior | None = None,
+    named: Sequence[str] = (),
+    split: str = "all",
     track: Track = untracked,
 ) -> Evaluation:
     """Count the rows that the bundle has not seen (or all of them) and judge it.
 
-    ``prior``: the mix that the counter was told to expect, if it is not the bundle's own.
+    ``prior``: the mix that the counter was told to expect, if it is not the bundle's own. ``named`` and ``split`` say
+    what the rows were chosen from, and are only noted.
 
     Raises RecordError where every photo was seen, InputError where none can be read any more.
     """
@@ -128,13 +168,15 @@ def evaluate(
             f"the bundle has learnt from the runs of all {len(rows):,} photos",
             "judge it on other photos, or say --include-seen and mind what that means",
         )
-    outcomes = track(counter.count_each(opened(row.address) for row in fresh), "counting", len(fresh))
+    outcomes = track(counter.count_each(opened_each(row.address for row in fresh)), "counting", len(fresh))
     judged, unreadable = [], []
+    begun = time.monotonic()
     for row, outcome in zip(fresh, outcomes, strict=True):
         if isinstance(outcome, BinventoryError):
             unreadable.append(outcome)
         else:
             judged.append(Judged(row, row.count or 0, outcome))
+    seconds = time.monotonic() - begun
     if not judged:
         raise InputError("There is nothing to judge", "no photo could be read", "check that the data still lies there")
     probs = np.array([one.count.probs for one in judged])
@@ -147,4 +189,7 @@ def evaluate(
         balanced=balanced,
         sets=bundle.calibration.sets(own),
     )
-    return Evaluation(bundle.manifest.name, scored, tuple(judged), len(rows) - len(fresh), tuple(unreadable))
+    asked = Asked(tuple(named), split, None if quantities is None else tuple(quantities), balanced, include_seen)
+    left = len(rows) - len(fresh)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    return Evaluation(bundle.manifest.name, scored, tuple(judged), left, tuple(unreadable), asked, seconds, machine)

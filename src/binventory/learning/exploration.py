@@ -12,8 +12,10 @@ from binventory.data.explore import Exploration, Seen
 from binventory.data.traits import Change, Spread, Volume
 from binventory.data.traps import share, traps
 from binventory.flow import Track, ahead, untracked
+from binventory.learning import plots
 from binventory.learning.html import percent, picture, template, written
-from binventory.records import LEVELS, TAIL, shown
+from binventory.learning.plots import Columns, round_step, scale
+from binventory.records import TAIL, shown
 
 TEMPLATE = "exploration.html.j2"
 
@@ -30,23 +32,6 @@ _EXTREMES: dict[str, tuple[str, Callable[[float], str]]] = {
     "Flattest": ("by contrast", lambda value: percent(value, 1)),
     "Most blurred": ("by sharpness", lambda value: f"{value:.1f}"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """A plot of upright bars. Heights, marks and places are shares 0..1 of the plot; ``said`` tells it in words.
-
-    ``marks``: a height beside each bar, or none. ``lines``: heights with their labels. ``ticks``: places on the
-    horizontal axis with theirs. ``middle``: the place of the median, None where none is drawn.
-    """
-
-    said: str
-    bars: tuple[float, ...]
-    tips: tuple[str, ...]
-    ticks: tuple[tuple[float, str], ...]
-    marks: tuple[float, ...] = ()
-    lines: tuple[tuple[float, str], ...] = ()
-    middle: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +67,7 @@ def exploration_page(found: Exploration, title: str, track: Track = untracked) -
         lede=_lede(found),
         traps=[(trap, trap.text.replace(" %", "\u202f%")) for trap in traps(found)],
         pictures=dict(zip(addresses, read, strict=True)),
-        counts=_counts(found),
+        counts=plots.counts(found.mix.tally, found.reference, found.counted) if found.mix else None,
         a_bin=_tallied(found.lines.a_bin, "Lines a record", "10+") if found.lines else None,
         quantities=_tallied(found.lines.quantities, "Quantity a line", shown(TAIL)) if found.lines else None,
         measures=[_measure(name, one) for name, one in found.pictures.spreads.items()] if found.pictures else [],
@@ -121,28 +106,11 @@ def _lede(found: Exploration) -> str:
     )
 
 
-def _counts(found: Exploration) -> Columns | None:
-    if not found.mix:
-        return None
-    own, usual = found.mix.shares, found.reference
-    top, lines = _scale(max(*own, *usual))
-    return Columns(
-        f"Share of {found.counted} by count. "
-        + " ".join(f"{shown(k)}: {percent(own[k])}, usually {percent(usual[k])}." for k in range(LEVELS)),
-        tuple(one / top for one in own),
-        tuple(f"{shown(k)}: {n:,} {found.counted}, {percent(own[k])}; usually {percent(usual[k])}"
-              for k, n in enumerate(found.mix.tally)),
-        tuple(((k + 0.5) / LEVELS, shown(k)) for k in (*range(0, TAIL - 1, 2), TAIL)),
-        tuple(one / top for one in usual),
-        lines,
-    )  # fmt: skip
-
-
 def _tallied(tally: Sequence[int], what: str, last: str) -> Columns:
     """The shares of the numbers 0, 1, 2 …; ``last`` names the last one, which stands for itself and all above."""
     own = [n / max(sum(tally), 1) for n in tally]
     names = [*map(str, range(len(tally) - 1)), last]
-    top, lines = _scale(max(own))
+    top, lines = scale(max(own))
     labelled = range(0, len(tally) - 2, 1 if len(tally) < 12 else 2)  # the last label is wide
     return Columns(
         f"{what}. " + " ".join(f"{name}: {percent(one)}." for name, one in zip(names, own, strict=True) if one),
@@ -180,22 +148,9 @@ def _measure(name: str, spread: Spread) -> Measure:
 def _ticks(spread: Spread, about: int = 5) -> list[tuple[float, float]]:
     """Round values within a spread, and their places 0..1."""
     wide = spread.high - spread.low
-    step = _round_step(wide / about)
+    step = round_step(wide / about)
     values = [k * step for k in range(ceil(spread.low / step), floor(spread.high / step) + 1)]
     return [((value - spread.low) / wide, value) for value in values]
-
-
-def _scale(most: float) -> tuple[float, tuple[tuple[float, str], ...]]:
-    """The top of an axis that holds the share ``most``, and its lines: places 0..1 with labels in per cent."""
-    step = _round_step(max(most, 0.04) / 4)
-    lines = max(ceil(most / step - 1e-9), 1)
-    return lines * step, tuple((k / lines, f"{100 * k * step:.0f}") for k in range(lines + 1))
-
-
-def _round_step(about: float) -> float:
-    """The first of 1, 2, 5, 10 … that is not below ``about``."""
-    power = 10.0 ** floor(log10(about))
-    return next(power * times for times in (1, 2, 5, 10) if power * times >= about * (1 - 1e-9))
 
 
 def _boxes(volumes: Sequence[Volume]) -> Boxes:

@@ -21,8 +21,9 @@ import numpy as np
 
 from binventory import photo
 from binventory.counting.bundle import Input
+from binventory.counting.trunk import SIDES, OnnxTrunk
 from binventory.data import drawn
-from binventory.errors import UsageError
+from binventory.errors import BundleError, UsageError
 from binventory.flow import chunks
 from binventory.photo import Pixels
 
@@ -101,6 +102,37 @@ def trunk(features: Any, size: Input) -> bytes:
         )
     program.save(buffer)
     return buffer.getvalue()
+
+
+def freed(onnx: bytes, size: Input) -> bytes:
+    """The trunk with the height and width of its pictures left open, so that a bundle may show it others than
+    ``size``; as it was where the network is built for one size."""
+    from onnx import load_from_string
+
+    model = load_from_string(onnx)
+    for side, name in zip(model.graph.input[0].type.tensor_type.shape.dim[1:3], SIDES, strict=True):
+        side.dim_param = name
+    del model.graph.value_info[:]  # the sizes between its layers
+    opened = bytes(model.SerializeToString())
+    return opened if _opens(opened, onnx, size) else onnx
+
+
+def _opens(opened: bytes, onnx: bytes, size: Input) -> bool:
+    """Whether a trunk whose sides were opened gives the same as before, and features of smaller and larger pictures."""
+    pictures = drawn_pictures(2, size, seed=1)
+    try:
+        fixed, same = OnnxTrunk(onnx), OnnxTrunk(opened, size=(size.height, size.width))
+        if not np.array_equal(fixed.features(pictures), same.features(pictures)):
+            return False
+        for share in (0.75, 1.25):
+            sides = round(size.height * share), round(size.width * share)
+            other = np.stack([photo.fit(one, *sides, size.fit) for one in pictures])
+            found = OnnxTrunk(opened, size=sides).features(other)
+            if found.shape != (len(pictures), fixed.features_width) or not np.isfinite(found).all():
+                return False
+    except BundleError:
+        return False
+    return True
 
 
 def drawn_pictures(photos: int, size: Input, seed: int) -> Pixels:

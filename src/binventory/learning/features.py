@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from binventory import objects
 from binventory.counting.bundle import Input
-from binventory.counting.counter import BATCH, decoded, opened
+from binventory.counting.counter import BATCH, decoded, opened_each
 from binventory.counting.trunk import Trunk
 from binventory.data.catalogue import Row
 from binventory.errors import BinventoryError
@@ -44,7 +44,7 @@ def of(rows: Sequence[Row], trunk: Trunk, size: Input, work: Path, track: Track 
 
 
 def _compute(rows: Sequence[Row], trunk: Trunk, size: Input) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    pictures = map(_whole, decoded((opened(row.address) for row in rows), size))
+    pictures = map(_whole, decoded(opened_each(row.address for row in rows), size))
     for chunk in chunks(zip(rows, pictures, strict=True), BATCH):
         features = trunk.features(np.stack([picture for _, picture in chunk]))
         yield from ((row.sha256, one) for (row, _), one in zip(chunk, features, strict=True))

@@ -49,10 +49,16 @@ def signed(value: float) -> str:
 
 def picture(address: str, side: int = SIDE) -> str | None:
     """The photo at an address as a data URI, its longer side at most ``side`` pixels; None where it cannot be read."""
+    data = thumbnail(address, side)
+    return None if data is None else "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def thumbnail(address: str, side: int = SIDE) -> bytes | None:
+    """The photo at an address as a JPEG, its longer side at most ``side`` pixels; None where it cannot be read."""
     try:
         pixels = photo.decode(objects.read(address, photo.MAX_BYTES), address, at_least=side)
     except BinventoryError:
         return None
     data = BytesIO()
     photo.reduced(Image.fromarray(pixels), side).save(data, "JPEG", quality=72, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    return data.getvalue()

@@ -6,7 +6,7 @@ tail counted with its learnt mean), ``coverage_90`` and ``mean_width_90`` the pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +146,27 @@ def figures(
             for of in [levels == k]
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a trained head or network makes of each photo of validate: its log loss, float64 [N], and whether its mode
+    is right, 0 or 1, float64 [N]."""
+
+    losses: Floats
+    hits: Floats
+
+
+def judged(log_probs: Floats, levels: NDArray[np.intp]) -> Judgement:
+    """The judgement of log-probabilities [N, 22] by the true levels [N]."""
+    return Judgement(
+        -log_probs[np.arange(len(levels)), levels], (log_probs.argmax(axis=1) == levels).astype(np.float64)
+    )
+
+
+def line(row: Mapping[str, float]) -> str:
+    """One line of ``key=value``, as whoever watches a training reads its figures."""
+    return " ".join(f"{name}={value:.6g}" for name, value in row.items())
 
 
 def reliability(probs: Floats, hit: Floats, bins: int = 10) -> list[tuple[float, float, int]]:

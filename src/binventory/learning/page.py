@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
-
-import numpy as np
-from numpy.typing import NDArray
 
 from binventory import __version__
 from binventory.learning.evaluate import Evaluation, Judged
 from binventory.learning.html import percent, picture, signed, template, written
-from binventory.learning.metrics import Baseline, Figures, reliability
+from binventory.learning.metrics import Baseline, Figures
+from binventory.learning.views import right
 from binventory.records import COVERAGE, LEVELS, TAIL, level, shown
 
 TEMPLATE = "evaluation.html.j2"
 EACH = 12
 """Photos in each of the page's three choices."""
-
-_SURE_SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-_FEWEST = 10
-"""The risk-coverage plot begins with this many photos: accuracy among fewer says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,43 +38,6 @@ class Answer:
     name: str
     answer: str
     figures: Baseline | Figures
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Photos of one true count that got one count, and their share 0..1 of the photos of that true count."""
-
-    photos: int
-    share: float
-    right: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """``lines``: for each true count that occurs its photos and a cell for each of the ``counts`` that were given."""
-
-    counts: tuple[int, ...]
-    lines: tuple[tuple[int, int, tuple[Cell, ...]], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """The photos in one tenth of confidence: mean ``confidence`` and ``accuracy`` 0..1; ``tenth`` 0..9."""
-
-    tenth: int
-    confidence: float
-    accuracy: float
-    photos: int
-
-
-@dataclass(frozen=True, slots=True)
-class Surest:
-    """The surest ``share`` of the photos: how many, from which confidence on, and the share of exact counts."""
-
-    share: float
-    photos: int
-    confidence: float
-    accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +79,7 @@ def evaluation_page(evaluation: Evaluation, title: str) -> str:
         answers=_answers(evaluation),
         by_count=by_count,
         widest_bias=max(1.0, *(abs(of.bias) for of in by_count.values())),
-        confusion=_confusion(judged),
-        bins=_bins(judged),
-        curve=_curve(judged),
-        surest=_surest(judged),
+        views=evaluation.views,
         choices=_choices(judged),
         uniform_loss=log(LEVELS),
         levels=LEVELS,
@@ -188,58 +142,16 @@ def _answers(evaluation: Evaluation) -> list[Answer]:
     return [Answer(evaluation.bundle, "by photo", evaluation.figures), *constants]
 
 
-def _confusion(judged: Sequence[Judged]) -> Confusion:
-    pairs = Tally((level(one.truth), one.count.count) for one in judged)
-    truths = Tally(level(one.truth) for one in judged)
-    counts = sorted({count for _, count in pairs})
-    return Confusion(
-        tuple(counts),
-        tuple(
-            (truth, n, tuple(Cell(pairs[truth, count], pairs[truth, count] / n, truth == count) for count in counts))
-            for truth, n in sorted(truths.items())
-        ),
-    )
-
-
-def _right(one: Judged) -> bool:
-    return one.count.count == level(one.truth)
-
-
-def _confidence_and_hit(judged: Iterable[Judged]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Each photo's confidence, and 1.0 where its count is exact: two float64 [N], the surest first."""
-    pairs = sorted(((one.count.confidence, float(_right(one))) for one in judged), key=lambda pair: -pair[0])
-    confidence, hit = np.array(pairs).T
-    return confidence, hit
-
-
-def _bins(judged: Sequence[Judged]) -> list[Bin]:
-    found = reliability(*_confidence_and_hit(judged))
-    # The mean of many equal numbers may fall a breath below them, and so below their tenth.
-    return [Bin(min(int(10 * sure + 1e-9), 9), sure, accuracy, n) for sure, accuracy, n in found]
-
-
-def _curve(judged: Sequence[Judged], points: int = 120) -> list[tuple[float, float]]:
-    """The share of photos kept and the accuracy among them, both 0..1, in at most ``points`` steps."""
-    _, hit = _confidence_and_hit(judged)
-    kept = np.unique(np.linspace(min(_FEWEST, len(hit)), len(hit), points).round().astype(int))
-    return [(float(n / len(hit)), float(hit[:n].mean())) for n in kept]
-
-
-def _surest(judged: Sequence[Judged]) -> list[Surest]:
-    confidence, hit = _confidence_and_hit(judged)
-    kept = {share: max(1, round(share * len(hit))) for share in _SURE_SHARES}
-    return [Surest(share, n, float(confidence[n - 1]), float(hit[:n].mean())) for share, n in kept.items()]
-
-
 def _choices(judged: Sequence[Judged]) -> list[Choice]:
     """The farthest off, then the least expected among the other wrong ones; and the surest right ones, of every true
     count before a second of any, for they would all be of the easiest count."""
-    wrong = sorted((one for one in judged if not _right(one)), key=lambda one: -abs(one.count.mean - one.truth))
+    missed = [one for one in judged if not right(one.truth, one.count)]
+    wrong = sorted(missed, key=lambda one: -abs(one.count.mean - one.truth))
     farthest, rest = wrong[:EACH], wrong[EACH:]
     least = sorted(rest, key=lambda one: one.count.probs[level(one.truth)])[:EACH]
     surest: list[tuple[int, Judged]] = []
     met: Tally[int] = Tally()
-    for one in sorted((one for one in judged if _right(one)), key=lambda one: -one.count.confidence):
+    for one in sorted((one for one in judged if right(one.truth, one.count)), key=lambda one: -one.count.confidence):
         surest.append((met[one.count.count], one))
         met[one.count.count] += 1
     spread = [one for _, one in sorted(surest, key=lambda pair: pair[0])][:EACH]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import binventory
+from binventory import photo
 from binventory.counting import priors
 from binventory.counting.bundle import SEEN_HEADER, SHORT, Bundle, Input, Manifest, Probe
 from binventory.counting.calibration import Calibration, Group, tempered
@@ -22,9 +23,10 @@ from binventory.counting.priors import Prior
 from binventory.counting.trunk import OnnxTrunk, Trunk, runtime
 from binventory.data import catalogue
 from binventory.data.catalogue import Catalogue, Row
-from binventory.errors import RecordError
+from binventory.errors import RecordError, UsageError
 from binventory.flow import Track, untracked
 from binventory.learning import card, evaluate, features, fitting, guarantee, metrics
+from binventory.learning.metrics import Judgement
 from binventory.photo import Pixels
 from binventory.recipe import Recipe, to_mapping
 from binventory.records import COVERAGE, LEVELS, TOP, level
@@ -103,10 +105,12 @@ def sides_of(data: Catalogue, seen: bytes, name: str) -> Sides:
 def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track = untracked) -> Bundle:
     """A bundle whose trunk is ``base``'s, and whose head and calibration are fitted to the data's sides.
 
-    Test is not touched. Raises RecordError where a side has too few labelled photos.
+    Test is not touched. Raises RecordError where a side has too few labelled photos, UsageError where the trunk does
+    not take the recipe's size.
     """
     sides = sides_of(data, trunk_seen(base.seen), base.manifest.name)
     refuse_few(sides)
+    base = sized(base, recipe.quick.size)
     manifest = replace(
         base.manifest,
         kind="quick",
@@ -115,6 +119,50 @@ def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track
         figures={},
     )
     return fitted(replace(base, manifest=manifest), sides, data.work, recipe, name, track)
+
+
+def sized(base: Bundle, side: int) -> Bundle:
+    """``base`` with pictures of ``side`` x ``side`` pixels for its trunk (0: its own size), and its probe in that size.
+
+    Raises UsageError where the trunk takes one size alone.
+    """
+    manifest, own = base.manifest, base.manifest.input
+    if side in (0, own.height) and side in (0, own.width):
+        return base
+    if not resizable(base):
+        raise UsageError(
+            f"quick.size={side} does not fit bundle {manifest.name}",
+            f"its trunk takes {own.height} x {own.width} pixels alone", "quick.size=0, or --from open",
+        )  # fmt: skip
+    probe = base.probe
+    if probe is not None:
+        pictures = np.stack([photo.fit(one, side, side, own.fit) for one in probe.photos])
+        trunk = OnnxTrunk(base.trunk, plain=probed(base).plain, size=(side, side))
+        probe = Probe(pictures, trunk.features(pictures))
+    return replace(base, manifest=replace(manifest, input=replace(own, height=side, width=side)), probe=probe)
+
+
+def resizable(base: Bundle) -> bool:
+    """Whether a bundle's trunk takes pictures of any size."""
+    return OnnxTrunk(base.trunk).height is None
+
+
+def tried(base: Bundle, sides: Sides, work: Path, recipe: Recipe, own: bool = True) -> tuple[Judgement, Choice]:
+    """What ``train`` would get right on validate with this recipe, and the head that it would choose; calibrate is
+    not looked into. ``own``: whether the base's own head is among the choices, as it is for ``train``.
+
+    Raises UsageError where the trunk does not take the recipe's size.
+    """
+    base = sized(base, recipe.quick.size)
+    trunk = probed(base)
+    photos = {"train": sides.train, "validate": sides.validate}
+    tables = {side: features.of(rows, trunk, base.manifest.input, work) for side, rows in photos.items()}
+    if not own:
+        base = replace(base, head=Head(np.zeros_like(base.head.weight), base.head.bias))
+    head, temperature, choices = _choose_head(base, tables, photos, recipe, untracked)
+    truth = _levels(sides.validate)
+    probs = tempered(head.log_probs(tables["validate"]), temperature)
+    return metrics.judged(np.log(np.maximum(probs, 1e-12)), truth), min(choices, key=lambda one: one.log_loss)
 
 
 def unfitted(
@@ -126,7 +174,7 @@ def unfitted(
     ``pictures`` uint8 [N, H, W, 3], as ``size`` asks for, become the probe. ``head`` is the one that the trunk learnt
     with, if it did, expecting counts as ``prior`` has them.
     """
-    features = OnnxTrunk(onnx).features(pictures)
+    features = OnnxTrunk(onnx, size=(size.height, size.width)).features(pictures)
     empty = Head(np.zeros((features.shape[1], LEVELS), np.float32), np.zeros(LEVELS, np.float32))
     everything = Group(tuple(range(LEVELS)), 0, guarantee.EVERYTHING)
     manifest = Manifest(
@@ -160,16 +208,13 @@ def fitted(base: Bundle, sides: Sides, work: Path, recipe: Recipe, name: str, tr
     trunk = probed(base)
     photos = {"train": sides.train, "validate": sides.validate, "calibrate": sides.calibrate}
     tables = {side: features.of(rows, trunk, base.manifest.input, work, track) for side, rows in photos.items()}
-    levels = {side: np.array([level(row.count or 0) for row in rows]) for side, rows in photos.items()}
-
     trained = priors.mix(row.count or 0 for row in sides.train)
     prior = priors.named(recipe.prior, trained)
-    moved = np.log(np.asarray(prior) / np.asarray(base.manifest.prior)).astype(np.float32)
-    own = Head(base.head.weight, base.head.bias + moved)
-    head, temperature, choices = _choose_head(own, tables, levels, trained, prior, recipe, track)
+    head, temperature, choices = _choose_head(base, tables, photos, recipe, track)
     chosen = guarantee.one_a_run(*zip(*((row.id, row.run) for row in sides.calibrate), strict=True))
     probs = tempered(head.log_probs(tables["calibrate"][chosen]), temperature)
-    calibration = guarantee.calibration(temperature, probs, levels["calibrate"][chosen], COVERAGE, len(sides.calibrate))
+    truth = _levels(sides.calibrate)[chosen]
+    calibration = guarantee.calibration(temperature, probs, truth, COVERAGE, len(sides.calibrate))
     tail = [row.count for row in sides.train if row.count is not None and row.count > TOP]
     manifest = replace(
         base.manifest,
@@ -198,14 +243,19 @@ def fitted(base: Bundle, sides: Sides, work: Path, recipe: Recipe, name: str, tr
 
 
 def _choose_head(
-    own: Head, tables: dict[str, fitting.Features], levels: dict[str, fitting.Levels], trained: Prior, prior: Prior,
-    recipe: Recipe, track: Track,
+    base: Bundle, tables: dict[str, fitting.Features], photos: dict[str, tuple[Row, ...]], recipe: Recipe,
+    track: Track,
 ) -> tuple[Head, float, list[Choice]]:  # fmt: skip
     """The head that validate likes best, by log loss at its best temperature, that temperature, and all choices.
 
-    The base's ``own`` head comes first (a network fine-tuned with it, or a site with few photos, may keep it), then
+    The base's own head comes first (a network fine-tuned with it, or a site with few photos, may keep it), then
     new ones, strongest penalty first.
     """
+    trained = priors.mix(row.count or 0 for row in photos["train"])
+    prior = priors.named(recipe.prior, trained)
+    moved = np.log(np.asarray(prior) / np.asarray(base.manifest.prior)).astype(np.float32)
+    own = Head(base.head.weight, base.head.bias + moved)
+    levels = {side: _levels(photos[side]) for side in ("train", "validate")}
     quick, truth = recipe.quick, levels["validate"]
     scale = fitting.scaling(tables["train"])
     scaled = scale(tables["train"])
@@ -235,9 +285,19 @@ def _choose_head(
 def _validated(bundle: Bundle, trunk: Trunk, rows: Sequence[Row], table: fitting.Features) -> dict[str, Any]:
     counts = Counter(bundle, trunk).count_features(table)
     scored = metrics.figures([row.count or 0 for row in rows], counts, [row.run for row in rows]).as_row()
-    kept = ("n", "runs", "accuracy", "accuracy_ci", "within_one", "mae", "rmse", "majority_accuracy", "coverage_90",
-            "mean_width_90")  # fmt: skip
+    kept = ("n", "runs", "accuracy", "accuracy_ci", "within_one", "mae", "rmse", "log_loss", "majority_accuracy",
+            "coverage_90", "mean_width_90")  # fmt: skip
     return {name: scored[name] for name in kept}
+
+
+def told(bundle: Bundle) -> str:
+    """What a fitted bundle scored on validate, as one line of ``key=value``."""
+    scored = bundle.manifest.figures["validate"]
+    return metrics.line({f"validate_{name}": scored[name] for name in ("log_loss", "accuracy", "within_one", "mae")})
+
+
+def _levels(rows: Sequence[Row]) -> fitting.Levels:
+    return np.array([level(row.count or 0) for row in rows], dtype=np.intp)
 
 
 def _seen(base: Bundle, sides: Sides) -> bytes:

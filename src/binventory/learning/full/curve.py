@@ -6,32 +6,35 @@ from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, StrictUndefined
 
-_WIDE, _HIGH, _LEFT, _TOP = 300, 180, 46, 34
+_LEFT, _TOP = 46, 34
 
 
-def drawn(rows: Sequence[Mapping[str, float]]) -> str:
+def drawn(rows: Sequence[Mapping[str, float]], wide: int = 300, high: int = 180) -> str:
     """The metrics of each epoch (``train_loss``, ``validate_log_loss``, ``validate_accuracy``, ``validate_within_one``)
-    as SVG text, readable on light and dark paper."""
+    as SVG text, readable on light and dark paper; each of the two plots ``wide`` x ``high`` units, text of 11."""
     losses = {name: [row[name] for row in rows] for name in ("train_loss", "validate_log_loss")}
     shares = {name: [row[name] for row in rows] for name in ("validate_accuracy", "validate_within_one")}
     top = max(value for values in losses.values() for value in values)
     bottom = min(value for values in losses.values() for value in values)
     margin = max(0.05 * (top - bottom), 0.01)
     plots = [
-        _plot("Loss", losses, bottom - margin, top + margin, "{:.2f}"),
-        _plot("Validate", shares, 0.0, 1.0, "{:.0%}"),
+        _plot("Loss", losses, (bottom - margin, top + margin), (wide, high), "{:.2f}"),
+        _plot("Validate", shares, (0.0, 1.0), (wide, high), "{:.0%}"),
     ]
-    return _PAGE.render(plots=plots, epochs=len(rows), wide=_WIDE, high=_HIGH, left=_LEFT, top=_TOP)
+    return _PAGE.render(plots=plots, epochs=len(rows), wide=wide, high=high, left=_LEFT, top=_TOP)
 
 
-def _plot(title: str, series: Mapping[str, Sequence[float]], low: float, high: float, form: str) -> dict[str, object]:
-    scale = _HIGH / (high - low)
+def _plot(
+    title: str, series: Mapping[str, Sequence[float]], ends: tuple[float, float], size: tuple[int, int], form: str
+) -> dict[str, object]:
+    (low, high), (wide, tall) = ends, size
+    scale = tall / (high - low)
 
     def y(value: float) -> float:
-        return round(_HIGH - (value - low) * scale, 1)
+        return round(tall - (value - low) * scale, 1)
 
     def x(number: int, of: int) -> float:
-        return round(_WIDE * (number + 1) / of, 1)
+        return round(wide * (number + 1) / of, 1)
 
     return {
         "title": title,

@@ -26,6 +26,7 @@ from binventory.learning.full import camera, checkpoint, schedule
 from binventory.learning.full.checkpoint import Checkpoint
 from binventory.learning.full.loss import loss
 from binventory.learning.full.network import Network, averaged
+from binventory.learning.full.pictures import Pictures
 from binventory.learning.full.processes import Processes, heeding_sigterm
 from binventory.photo import Pixels
 from binventory.recipe import FullRecipe
@@ -39,15 +40,15 @@ _JUDGED_AT_ONCE = 64
 class Material:
     """What is learnt from, and what each epoch is judged on.
 
-    ``pictures`` uint8 [N, H, W, 3], ``seeds`` one number a photo, ``levels`` [N] and ``weights`` [N] of mean one;
-    ``judged`` uint8 [M, size, size, 3] with ``truths`` [M].
+    ``pictures`` N of them, ``seeds`` one number a photo, ``levels`` [N] and ``weights`` [N] of mean one;
+    ``judged`` M pictures of the network's size with ``truths`` [M].
     """
 
-    pictures: Pixels
+    pictures: Pictures
     seeds: Sequence[int]
     levels: Levels
     weights: NDArray[np.float32]
-    judged: Pixels
+    judged: Pictures
     truths: Levels
 
 
@@ -194,8 +195,9 @@ class _Training:
         found = torch.zeros(len(judged), LEVELS, dtype=torch.float64, device=processes.device)
         with self._averaged(), torch.no_grad():
             network = self.network.eval()
-            for part in chunks(range(processes.rank, len(judged), processes.total), _JUDGED_AT_ONCE):
-                pictures = torch.from_numpy(np.array(judged[part])).to(processes.device)
+            parts = chunks(range(processes.rank, len(judged), processes.total), _JUDGED_AT_ONCE)
+            for part, photos in ahead(lambda part: (part, np.array(judged[np.array(part)])), parts, most=2):
+                pictures = torch.from_numpy(photos).to(processes.device)
                 with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.half):
                     logits = network(pictures)
                 found[part] = logits.double().log_softmax(dim=1)

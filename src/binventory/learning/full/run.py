@@ -26,12 +26,15 @@ from binventory.learning import export, features, fitting, metrics, quick
 from binventory.learning.full import camera, curve, loop, pictures
 from binventory.learning.full.loop import Material
 from binventory.learning.full.network import WEIGHTS, Features, Network, Start
+from binventory.learning.full.pictures import Pictures
 from binventory.learning.full.processes import Processes, joined
+from binventory.learning.metrics import Judgement
 from binventory.learning.quick import AND_PHOTOS, Sides
 from binventory.photo import Pixels
 from binventory.recipe import FullRecipe, Recipe
 from binventory.records import level
 
+_JUDGED = "judged.npy"
 _MARGIN = 8 / 7  # photos are kept this much larger than the input, so that a crop of them is not stretched
 _CHECKED = 32
 _CALIBRATED = 256
@@ -97,15 +100,59 @@ def train(
     Raises RecordError where a side has too few labelled photos, UsageError where recipe or weights do not fit,
     StoppedError where SIGTERM came and the checkpoint is saved.
     """
-    sides = _sides(data, recipe.full, start)
-    quick.refuse_few(sides)
-    place = place or Place((), data.work, data.work / "full")
-    plan = Plan(start, sides, recipe, place, _key(start, sides, recipe))
+    plan = planned(data, start, recipe, place)
     with joined() as processes:
         tell(f"training on {processes.total} x {processes.device}; metrics and curve in {plan.folder}; "
              f"checkpoint in {plan.checkpoints}")  # fmt: skip
         network = _fine_tune(processes.told(plan), processes, tell, track)
     return _bundled(network.cpu(), plan, name, tell, track)
+
+
+def tried(plan: Plan, heard: Callable[[dict[str, float]], None]) -> Judgement:
+    """What ``train`` would get right on validate by this plan, by the network of the last epoch before it is exported.
+    Goes on where a killed run stopped; ``train`` with the same recipe goes on from here.
+
+    ``heard`` takes each epoch's figures, and may end the training by raising; nothing is left to go on from then.
+    Raises UsageError as ``train`` does.
+    """
+    with objects.locked(plan.work / "pictures" / ".lock"):  # several at once would each scale the same photos
+        prepare(plan)
+
+    def kept(log_probs: loop.Floats, truths: fitting.Levels) -> dict[str, float]:
+        with objects.replacing(plan.folder / _JUDGED) as temporary:
+            np.save(temporary, log_probs)
+        return _judged(log_probs, truths)
+
+    with joined() as processes:
+        try:
+            _fine_tune(plan, processes, lambda _: None, untracked, kept, heard)
+        except Exception:
+            forget(plan)
+            raise
+    return metrics.judged(np.load(plan.folder / _JUDGED), _levels(plan.sides.validate))
+
+
+def planned(data: Catalogue, start: Start, recipe: Recipe, place: Place | None = None) -> Plan:
+    """What a training with this recipe needs to know. Raises RecordError where a side has too few labelled photos."""
+    sides = _sides(data, recipe.full, start)
+    quick.refuse_few(sides)
+    place = place or Place((), data.work, data.work / "full")
+    return Plan(start, sides, recipe, place, _key(start, sides, recipe))
+
+
+def another(plan: Plan, recipe: Recipe) -> Plan:
+    """The plan with another recipe for the same photos."""
+    return replace(plan, recipe=recipe, key=_key(plan.start, plan.sides, recipe))
+
+
+def prepare(plan: Plan, track: Track = untracked) -> None:
+    """Scale the photos that a training needs, once."""
+    _materialise(plan, track)
+
+
+def forget(plan: Plan) -> None:
+    """Remove the checkpoint of a training that nobody goes on with."""
+    (plan.checkpoints / loop.CHECKPOINT).unlink(missing_ok=True)
 
 
 def assist(place: Place, track: Track = untracked) -> None:
@@ -135,8 +182,9 @@ def _sides(data: Catalogue, recipe: FullRecipe, start: Start) -> Sides:
 
 
 def _key(start: Start, sides: Sides, recipe: Recipe) -> str:
-    """What names a training: its recipe but for saving and what comes after, where it starts, and its photos."""
-    told = replace(recipe.full, save_seconds=0.0, blend=0.0, count_size=0)
+    """What names a training: its recipe but for saving and what comes after, where it starts, and its photos, wherever
+    they lie and however they are read."""
+    told = replace(recipe.full, save_seconds=0.0, blend=0.0, count_size=0, pictures="kept")
     photos = [(row.sha256, row.count) for row in (*sides.train, *sides.validate)]
     text = f"{asdict(told)} {recipe.seed} {hashlib.sha256(start.weights or b'').hexdigest()} {photos}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -152,14 +200,17 @@ def _counted(recipe: FullRecipe) -> Input:
     return _input(replace(recipe, size=recipe.count_size or recipe.size))
 
 
-def _materialise(plan: Plan, track: Track) -> tuple[Any, Any]:
-    """The pictures to learn from and to judge on, scaled once."""
+def _materialise(plan: Plan, track: Track) -> tuple[Pictures, Pictures]:
+    """The pictures to learn from and to judge on: scaled once, or streamed."""
     recipe, sides = plan.recipe.full, plan.sides
-    learnt = pictures.of(sides.train, _input(recipe, _MARGIN), plan.work, track)
-    return learnt, pictures.of(sides.validate, _input(recipe), plan.work, track)
+    learnt = pictures.supplied(sides.train, _input(recipe, _MARGIN), recipe.pictures, plan.work, track)
+    return learnt, pictures.supplied(sides.validate, _input(recipe), recipe.pictures, plan.work, track)
 
 
-def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], track: Track) -> Network:
+def _fine_tune(
+    plan: Plan, processes: Processes, tell: Callable[[str], None], track: Track,
+    judge: loop.Judge | None = None, heard: Callable[[dict[str, float]], None] = lambda _: None,
+) -> Network:  # fmt: skip
     """The network, trained with all processes."""
     recipe, sides = plan.recipe.full, plan.sides
     if recipe.batch < processes.total:
@@ -177,7 +228,8 @@ def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], tr
     material = Material(learnt, seeds, levels, (weights * len(levels)).astype(np.float32), judged, truths)
 
     def told(row: dict[str, float]) -> None:
-        tell(" ".join(f"{name}={value:.6g}" for name, value in row.items()))
+        tell(metrics.line(row))
+        heard(row)
 
     network = _network(plan)
     start = {name: value.clone() for name, value in network.state_dict().items()} if recipe.blend else {}
@@ -188,7 +240,7 @@ def _fine_tune(plan: Plan, processes: Processes, tell: Callable[[str], None], tr
         plan.recipe.seed,
         plan.checkpoints,
         processes,
-        _judged,
+        judge or _judged,
         told,
         track if processes.first else untracked,
     )
@@ -245,10 +297,11 @@ def _bundled(network: Network, plan: Plan, name: str, tell: Callable[[str], None
     sides, size = plan.sides, _counted(plan.recipe.full)
     learnt, _ = _materialise(plan, track)
     whole = export.trunk(Features(network), size)
-    _check(whole, network, pictures.of(sides.validate[:_CHECKED], size, plan.work, track))
+    few = sides.validate[:_CHECKED]
+    _check(whole, network, pictures.Streamed(few, size)[np.arange(len(few))])
     head = Head(np.ascontiguousarray(network.head.weight.detach().numpy().T), network.head.bias.detach().numpy().copy())
     spread = np.linspace(0, len(learnt) - 1, min(len(learnt), _CALIBRATED)).astype(int)
-    seen = np.stack([camera.plain(learnt[one], size.width) for one in spread])
+    seen = np.stack([camera.plain(one, size.width) for one in learnt[spread]])
     small, compared = _quantised(whole, seen, head, plan, track)
     figures = " ".join(f"{name}={value:.4g}" for name, value in compared.items() if isinstance(value, float))
     tell(f"export {figures}")
@@ -276,8 +329,9 @@ def _quantised(
     whole: bytes, seen: Pixels, head: Head, plan: Plan, track: Track
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The trunk in int8, or as it was where that costs over half a point, and the figures of both on validate."""
-    small = export.quantised(whole, seen)
-    compared = fidelity(whole, small, head, _counted(plan.recipe.full), plan.sides.validate, plan.work, track)
+    size = _counted(plan.recipe.full)
+    whole, small = (export.freed(one, size) for one in (whole, export.quantised(whole, seen)))
+    compared = fidelity(whole, small, head, size, plan.sides.validate, plan.work, track)
     kept = small if compared["difference"] >= -_MOST_LOST else whole
     sizes = {"float_bytes": len(whole), "int8_bytes": len(small), "kept": "int8" if kept is small else "float"}
     return kept, compared | sizes
@@ -288,8 +342,8 @@ def fidelity(
 ) -> dict[str, Any]:
     """What int8 changes: exact accuracy of both trunks with one head on the same photos, their paired difference with
     its 95 % interval over runs, and the share of photos to which both give one count."""
-    levels = _levels(rows)
-    modes = [head.log_probs(features.of(rows, OnnxTrunk(onnx), size, work, track)).argmax(axis=1)
+    levels, pixels = _levels(rows), (size.height, size.width)
+    modes = [head.log_probs(features.of(rows, OnnxTrunk(onnx, size=pixels), size, work, track)).argmax(axis=1)
              for onnx in (whole, small)]  # fmt: skip
     float_hit, int8_hit = ((mode == levels).astype(float) for mode in modes)
     return {

@@ -1,0 +1,193 @@
+"""The report: its numbers come from the runs' files, names in it are text, and the same facts give the same bytes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from binventory.counting import bundle as bundles
+from binventory.counting.bundle import Bundle
+from binventory.counting.priors import REFERENCE
+from binventory.data import catalogue, explore
+from binventory.data.explore import Exploration
+from binventory.data.traits import Change
+from binventory.errors import RecordError, UsageError
+from binventory.learning import report, typesetting
+from binventory.learning.evaluate import Asked, Evaluation, Judged
+from binventory.learning.html import thumbnail
+from binventory.learning.metrics import figures
+from binventory.learning.report import Report
+from binventory.recipe import LinkRecipe, SplitRecipe
+from binventory.records import LEVELS, TAIL, Count
+
+HOSTILE = '#panic("run") $x *b* _i_ `r` <l> @r \\ "q" [ { \udcff'
+TUNING = {
+    "kind": "quick", "base": "open", "best": 1, "importance": {"quick.size": 0.7, "quick.ridge": 0.3},
+    "objective": "validate_log_loss", "unknown to the report": 1,
+    "gain": {"n": 90, "runs": 60, "log_loss": -0.1, "log_loss_ci": [-0.2, -0.01], "accuracy": 0.01,
+             "accuracy_ci": [-0.1, 0.1], "fresh": -0.05, "fresh_ci": [-0.1, 0.1]},
+    "trials": [
+        {"number": 0, "settings": {"quick.size": 260}, "state": "complete", "log_loss": 2.1, "accuracy": 0.3,
+         "seconds": 4},
+        {"number": 1, "settings": {"quick.ridge": 3e-5}, "state": "complete", "log_loss": 2.0, "accuracy": 0.4,
+         "seconds": 9},
+        {"number": 2, "settings": {}, "state": "pruned", "log_loss": None, "accuracy": None, "seconds": 1},
+    ],
+}  # fmt: skip
+METRICS = (
+    "epoch,photos,rate,train_loss,{loss},validate_accuracy,validate_within_one,validate_mae,seconds\n"
+    "1.0,90.0,0.1,3.0,2.0,0.3,0.6,1.5,60.0\n2.0,90.0,0.1,2.5,1.9,0.35,0.65,1.4,119.0\n"
+)
+
+
+def counted(mode: int) -> Count:
+    probs = np.full(LEVELS, 0.4 / (LEVELS - 1))
+    probs[mode] = 0.6
+    return Count(tuple(probs.tolist()), 30.0, (max(mode - 2, 0), None if mode + 2 >= TAIL else mode + 2))
+
+
+def evaluated(pairs: list[tuple[int, int]], asked: Asked) -> Evaluation:
+    """``pairs``: the truth and the count of each photo."""
+    judged = tuple(
+        Judged(catalogue.Row(str(n), "", "", "", truth, f"run{n // 2}", "test"), truth, counted(mode))
+        for n, (truth, mode) in enumerate(pairs)
+    )
+    scored = figures(
+        [one.truth for one in judged], [one.count for one in judged], [one.row.run for one in judged],
+        sets=np.ones((len(judged), LEVELS), bool),
+    )  # fmt: skip
+    return Evaluation("open", scored, judged, 3, (), asked, 12.5, "x86_64, 2 cores")
+
+
+@pytest.fixture(scope="module")
+def made() -> Bundle:
+    return bundles.load("open")
+
+
+@pytest.fixture(scope="module")
+def found(bins: Path, tmp_path_factory: pytest.TempPathFactory) -> Exploration:
+    data = catalogue.build([str(bins)], tmp_path_factory.mktemp("work"), LinkRecipe())
+    data = catalogue.split_sides(data, SplitRecipe(), 1)
+    return explore.explore(data, SplitRecipe(), 1, REFERENCE)
+
+
+@pytest.fixture(scope="module")
+def whole(made: Bundle, found: Exploration) -> Report:
+    """A report with everything in it."""
+    pairs = [(n % 9, (n + n % 2) % 9) for n in range(120)]
+    judged = [evaluated(pairs, Asked(("bins",), "test")), evaluated([(n % 5 + 1, 3) for n in range(40)],
+              Asked(("bins",), "all", (1, 2, 3, 4, 5), True))]  # fmt: skip
+    pictures = {seen.id: thumbnail(seen.address, 120) or b""
+                for pair in report.pairs(found) for seen in (pair.one, pair.other)}  # fmt: skip
+    return report.facts(
+        made, found, [report.scored(one.as_row(), "x") for one in judged],
+        trainings=[report.training(METRICS.format(loss="validate_log_loss"), "m")],
+        searches=[report.search(TUNING, "t")], answers=[("12", 3, counted(3)), ("13", 40, counted(21))],
+        pictures=pictures, licence="CC BY-NC-SA 3.0 US",
+    )  # fmt: skip
+
+
+def test_the_same_facts_give_the_same_bytes(whole: Report) -> None:
+    pdf = typesetting.typeset(whole)
+    assert pdf.startswith(b"%PDF-")
+    assert b"CreationDate" not in pdf
+    assert typesetting.typeset(whole) == pdf
+
+
+def test_names_are_text_whatever_they_hold(whole: Report) -> None:
+    """Typst would stop at the name if it read it: it holds a panic, and brackets that never close."""
+    manifest = replace(whole.manifest, name=HOSTILE, note=HOSTILE, licence=HOSTILE, derived_from=(HOSTILE,))
+    sources = tuple(replace(one, name=HOSTILE) for one in whole.data.sources)
+    pairs = tuple(replace(one, why=HOSTILE, changes=(Change(HOSTILE * 3, None, 2),)) for one in whole.data.pairs)
+    judged = tuple(replace(one, bundle=HOSTILE, asked=Asked((HOSTILE,)), machine=HOSTILE) for one in whole.judged)
+    hostile = replace(
+        whole, manifest=manifest, data=replace(whole.data, sources=sources, pairs=pairs), judged=judged,
+        licence=HOSTILE, changed={HOSTILE: [HOSTILE]},
+    )  # fmt: skip
+    assert typesetting.typeset(hostile).startswith(b"%PDF-")
+
+
+def test_no_address_of_the_machine_is_in_it(whole: Report, bins: Path) -> None:
+    told = json.dumps(whole.as_row())
+    assert str(bins) not in told and str(bins.parent) not in told
+    assert whole.data.sources[0].name == "bins"
+
+
+def test_numbers_are_those_of_the_runs(whole: Report, made: Bundle, found: Exploration) -> None:
+    judged = evaluated([(n % 9, (n + n % 2) % 9) for n in range(120)], Asked(("bins",), "test"))
+    assert whole.judged[0].figures == judged.figures
+    assert whole.judged[0].views == judged.views
+    assert whole.judged[0].seconds == 12.5
+    assert whole.calibration == made.calibration
+    assert whole.data.random == found.leaks.random and whole.data.by_runs.twins == 0
+    assert whole.sizes["trunk.onnx"] == len(made.trunk)
+    assert whole.searches[0].beats
+
+
+def test_bare_data_and_an_older_evaluation_are_enough(made: Bundle, tmp_path: Path, bins: Path) -> None:
+    """Photos with labels and no records, neither split nor judged by this version; nothing trained, nothing sought."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    photos = sorted((bins / "bin-images").iterdir())[:5]
+    for photo in photos:
+        (bare / photo.name).write_bytes(photo.read_bytes())
+    (bare / "labels.csv").write_text("id,count\n" + "".join(f"{one.stem},{n}\n" for n, one in enumerate(photos)))
+    data = catalogue.build([str(bare)], tmp_path / "work", LinkRecipe())
+    looked = explore.explore(data, SplitRecipe(), 1, REFERENCE)
+    row = evaluated([(3, 3)], Asked()).as_row()
+    older = {name: value for name, value in row.items() if name not in ("asked", "views", "seconds", "machine")}
+    told = report.facts(made, looked, [report.scored(older, "x")])
+    assert typesetting.typeset(told).startswith(b"%PDF-")
+    unlabelled = replace(looked, labelled=0, mix=None)
+    assert typesetting.typeset(report.facts(made, unlabelled, [])).startswith(b"%PDF-")
+
+
+def test_a_training_that_was_exported_anew_is_told_once(made: Bundle, found: Exploration) -> None:
+    older = report.training(METRICS.format(loss="validate_loss"), "a")  # what the column was called before
+    newer = report.training(METRICS.format(loss="validate_log_loss"), "b")
+    assert report.facts(made, found, [], trainings=[older, newer]).trainings == (newer,)
+
+
+@pytest.mark.parametrize("row", [{}, {"bundle": "x"}, {"bundle": "x", "n_seen": 0, "accuracy": "high"}])
+def test_what_is_no_evaluation_is_refused_with_how_to_make_one(row: dict[str, object]) -> None:
+    with pytest.raises(RecordError, match=r"x\.json is no evaluation.*evaluate --json"):
+        report.scored(row, "x.json")
+
+
+@pytest.mark.parametrize("text", ["", "epoch\n1\n", METRICS.format(loss="validate_log_loss") + "3,many\n"])
+def test_what_is_no_training_is_refused(text: str) -> None:
+    with pytest.raises(RecordError, match=r"metrics\.csv cannot be read"):
+        report.training(text, "metrics.csv")
+
+
+def test_without_typst_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typesetting, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"pip install 'binventory\[report\]'"):
+        typesetting.refuse_without_typst()
+
+
+def test_the_verb_judges_anew_where_no_evaluation_is_given(bins: Path, tmp_path: Path) -> None:
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([sys.executable, "-W", "error", "-m", "binventory", *map(str, words)],
+                              capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
+        assert "Traceback" not in done.stderr
+        return done
+
+    work, out = tmp_path / "work", tmp_path / "report.pdf"
+    assert run("split", "--data", bins, "--work", work).returncode == 0
+    done = run("report", "--bundle", "open", "--data", bins, "--work", work, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert out.read_bytes().startswith(b"%PDF-")
+    assert told["judged"][0]["asked"]["split"] == "test" and told["judged"][0]["figures"]["n"] > 5
+    assert str(bins) not in json.dumps({name: value for name, value in told.items() if name != "report"})
+    (tmp_path / "odd.json").write_text("[1]")
+    refused = run("report", "--bundle", "open", "--data", bins, "--evaluation", tmp_path / "odd.json", "--out", out)
+    assert refused.returncode == 3
+    assert "is no evaluation" in refused.stderr
