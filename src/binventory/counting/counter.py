@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -174,16 +175,17 @@ def _as_photo(address: str, read: bytes | BinventoryError) -> Photo | Binventory
 
 def decoded(photos: Iterable[Photo | BinventoryError], size: Input) -> Iterator[Pixels | BinventoryError]:
     """Photos decoded and fitted on two threads, in order, at most 64 ahead of the reader."""
+    return ahead(partial(fitted, size=size), photos)
 
-    def safely(one: Photo | BinventoryError) -> Pixels | BinventoryError:
-        if isinstance(one, BinventoryError):
-            return one
-        try:
-            return _fit_photo(one, size)
-        except BinventoryError as error:
-            return error
 
-    return ahead(safely, photos)
+def fitted(one: Photo | BinventoryError, size: Input) -> Pixels | BinventoryError:
+    """A photo decoded and fitted to the input, or why there is none."""
+    if isinstance(one, BinventoryError):
+        return one
+    try:
+        return _fit_photo(one, size)
+    except BinventoryError as error:
+        return error
 
 
 def probed(bundle: Bundle, threads: int | None = None) -> OnnxTrunk:
