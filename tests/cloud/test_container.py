@@ -24,34 +24,14 @@ from binventory import recipe
 from binventory.cloud import container
 from binventory.cloud.container import Ended, Job
 from binventory.errors import InputError, UsageError
+from optml import FILE, opt_ml
 
 ROOT = Path(__file__).parents[2]
 REAL = Path(os.environ.get("BINVENTORY_REAL", ROOT.parent / "shared"))
 TOOLKIT = Path(sys.executable).parent / "train"
 BASE = Path("/opt/ml")
-FILE = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
 
 pytestmark = pytest.mark.timeout(400)
-
-
-def opt_ml(
-    base: Path, hyperparameters: Mapping[str, str], channels: Mapping[str, Path], hosts: Sequence[str] = ("localhost",),
-    host: str = "localhost",
-) -> Path:  # fmt: skip
-    """A folder as SageMaker mounts it at /opt/ml, with a copy of each channel."""
-    config = base / "input" / "config"
-    config.mkdir(parents=True)
-    code = {"sagemaker_program": "train_model.py", "sagemaker_submit_directory": str(ROOT / "sagemaker")}
-    files = {
-        "hyperparameters": {**{name: json.dumps(value) for name, value in code.items()}, **hyperparameters},
-        "resourceconfig": {"current_host": host, "hosts": list(hosts), "network_interface_name": "lo"},
-        "inputdataconfig": dict.fromkeys(channels, FILE),
-    }
-    for name, content in files.items():
-        (config / f"{name}.json").write_text(json.dumps(content))
-    for name, place in channels.items():
-        shutil.copytree(place, base / "input" / "data" / name)
-    return base
 
 
 def start(base: Path, *words: str | Path, **environ: str) -> subprocess.Popen[str]:

@@ -6,13 +6,11 @@ import hashlib
 import io
 import os
 import re
-import shutil
 import subprocess
 import tarfile
 import tomllib
 import venv
 import zipfile
-from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from packaging.requirements import Requirement
 import binventory
 from binventory.cloud import source
 from binventory.errors import InputError
+from optml import opt_ml
 
 ROOT = Path(__file__).parents[2]
 WHEEL = f"binventory-{binventory.__version__}-py3-none-any.whl"
@@ -93,73 +92,57 @@ def closure(name: str, found: dict[str, Distribution]) -> None:
             closure(asked.name, found)
 
 
-def parts(known: Distribution) -> Iterator[Path]:
-    """The files and folders of a distribution that lie in site-packages themselves."""
-    for top in {path.parts[0] for path in known.files or () if path.parts[0] not in ("..", "__pycache__")}:
-        yield Path(str(known.locate_file(top)))
-
-
 def image(folder: Path) -> Path:
-    """A clean environment that has torch, torchvision and what they need, and nothing else, as AWS's image; its
-    Python."""
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "setuptools"], check=True)  # torch wants a later one
+    """The Python of a clean environment that has what AWS's image has: torch, torchvision, the toolkit, what these
+    need, and nothing else."""
+    venv.create(folder)
     found: dict[str, Distribution] = {}
-    closure("torch", found)
-    closure("torchvision", found)
+    for name in ("pip", "torch", "torchvision", "sagemaker-training"):
+        closure(name, found)
     site = next(folder.glob("lib/python*/site-packages"))
-    for part in (part for known in found.values() for part in parts(known)):
-        if part.is_dir():  # a link for each file: what pip may take away there stays here
-            shutil.copytree(part, site / part.name, copy_function=os.symlink, dirs_exist_ok=True)
-        else:
-            (site / part.name).symlink_to(part)
-    return python
+    for known in found.values():
+        for path in known.files or ():
+            there = site / path
+            if ".." not in path.parts and path.suffix != ".pyc" and not there.exists():
+                there.parent.mkdir(parents=True, exist_ok=True)
+                there.symlink_to(Path(str(path.locate())))  # a link a file: what pip takes away there stays here
+    return folder / "bin" / "python"
 
 
 @pytest.mark.train
 @pytest.mark.timeout(600)
-def test_it_installs_in_a_clean_environment_with_hashes_and_then_from_its_own_wheels_without_a_net(
-    packed: Path, tmp_path: Path
+def test_aws_toolkit_installs_it_in_a_clean_environment_without_a_net_and_trains(
+    packed: Path, bins: Path, tmp_path: Path
 ) -> None:
-    """As the toolkit does: ``pip install -r requirements.txt`` in the folder that it has unpacked."""
+    """Its wheels are fetched as the pins say, hashes held; from then on it stands alone."""
     with tarfile.open(packed) as tar:
         tar.extractall(tmp_path / "code", filter="data")
     python = image(tmp_path / "image")
     plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def run(*words: object, code: Path = tmp_path / "code", **environ: str) -> str:
-        ran = subprocess.run([str(word) for word in words], cwd=code, env=plain | environ, text=True, check=False,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    def run(*words: object, **environ: str) -> str:
+        ran = subprocess.run([str(word) for word in words], cwd=tmp_path / "code", env=plain | environ, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)  # fmt: skip
         assert ran.returncode == 0, ran.stdout[-3000:]
         return ran.stdout
 
     wheels = tmp_path / "wheels"
-    run(
-        python,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--only-binary=:all:",
-        "--no-deps",
-        "-r",
-        "requirements.txt",
-        "-d",
-        wheels,
-    )
+    run(python, "-m", "pip", "download", "-q", "--only-binary=:all:", "--no-deps", "-r", "requirements.txt", "-d",
+        wheels)  # fmt: skip
     (wheels / WHEEL).unlink()
     source.pack(tmp_path / "closed.tar.gz", wheels)
-    with tarfile.open(tmp_path / "closed.tar.gz") as tar:
-        tar.extractall(tmp_path / "closed", filter="data")
-    assert (tmp_path / "closed" / "requirements.txt").read_text().startswith("--no-index\n--find-links ./wheelhouse\n")
-    install = (python, "-m", "pip", "install", "-r", "requirements.txt")
-    said = run(*install, code=tmp_path / "closed", https_proxy="http://127.0.0.1:1", http_proxy="http://127.0.0.1:1")
-    assert "torch-" not in said.rpartition("Successfully installed")[2], "the image's own torch stays"
+    base = opt_ml(tmp_path / "ml", {"from": "open", "quick.rounds": "20"}, {"train": bins},
+                  code=tmp_path / "closed.tar.gz")  # fmt: skip
+    nowhere = {"https_proxy": "http://127.0.0.1:1", "http_proxy": "http://127.0.0.1:1"}
+    said = run(python, "-m", "sagemaker_training.cli.train", SAGEMAKER_BASE_DIR=str(base), **nowhere)
+    assert (base / "model" / "bundle.json").is_file(), said[-3000:]
+    assert (base / "code" / "requirements.txt").read_text().startswith("--no-index\n--find-links ./wheelhouse\n")
+    (installed,) = re.findall(r"^Successfully installed (.*)$", said, re.MULTILINE)
+    assert f"binventory-{binventory.__version__}" in installed
+    assert "torch-" not in installed, "the image's own stays"
     home = run(python, "-c", "import binventory; print(binventory.__file__)").strip()
     assert Path(home).is_relative_to(tmp_path / "image")
     assert run(python.parent / "binventory", "--version").strip() == binventory.__version__
     assert "No broken requirements" in run(python, "-m", "pip", "check")
-    assert "Requirement already satisfied" in run(*install), "the pins from the net are the same"
     packs = "from binventory.cloud import source; print(source.wheel()[0])"
     assert run(python, "-c", packs).strip() == WHEEL, "an installed package packs itself, too"
