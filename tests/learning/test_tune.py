@@ -169,7 +169,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(bins: Path, tmp_path:
         (["--storage", "sqlite:////proc/nowhere/s.db"], "", 4, "The storage cannot be used"),
         (["--weights", "w"], "", 2, "--weights goes with the recipe full alone"),
         (["--from", "abid"], "", 2, "quick.size=64 does not fit bundle abid. Its trunk takes 224 x 224 pixels alone"),
-        (["--trials", "0"], "", 2, "x>=1"),
+        (["--trials", "0"], "", 2, "greater than or equal to 1"),
     ],
 )
 def test_what_does_not_fit_is_told_in_a_sentence(
