@@ -185,7 +185,7 @@ def test_two_at_once_in_one_folder_are_kept_apart(bins: Path, tuned: tuple[Path,
     with objects.locked(folder(tuned[0]) / "tune.lock"):
         done = run(*command(bins, tuned[0], "--trials", 6))
     assert done.returncode == 4
-    assert "another tune is at work there" in done.stderr
+    assert "Another tune is at work there" in done.stderr
 
 
 @pytest.mark.train
