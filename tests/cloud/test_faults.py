@@ -135,9 +135,11 @@ def test_an_endpoint_that_is_not_there_is_told(cloud: Cloud, bins: Path) -> None
 
 
 def test_the_same_again_changes_nothing_and_another_wish_updates(up: Cloud) -> None:
-    (same,) = up.rows(*deploy(up, name="bins"))
+    (same,) = up.rows(*deploy(up, "--max", "3", name="bins"))
     assert same["outcome"] == "same"
-    (updated,) = up.rows(*(word if word != "ml.m5.large" else "ml.m5.xlarge" for word in deploy(up, name="bins")))
+    assert [one["MaxCapacity"] for one in up.books.targets.values()] == [3]
+    larger = [word if word != "ml.m5.large" else "ml.m5.xlarge" for word in deploy(up, "--max", "4", name="bins")]
+    (updated,) = up.rows(*larger)
     assert updated["outcome"] == "updated"
     assert updated["config"] != same["config"]
     assert list(up.books.configs) == list(up.books.models) == [updated["config"]]
@@ -146,6 +148,8 @@ def test_the_same_again_changes_nothing_and_another_wish_updates(up: Cloud) -> N
     assert done.returncode == 4
     assert "what ran before still runs" in done.stderr
     assert list(up.books.configs) == [updated["config"]]
+    assert [one["MaxCapacity"] for one in up.books.targets.values()] == [4]
+    assert len(up.books.policies) == 1
 
 
 def test_what_others_have_made_is_shown_and_not_touched(up: Cloud) -> None:

@@ -267,3 +267,19 @@ def test_killed_at_any_moment_a_save_leaves_a_whole_bundle_or_none(tmp_path: Pat
         if place.exists():
             bundles.load(place)
     shutil.rmtree(tmp_path)
+
+
+def test_sagemakers_code_folder_is_passed_over_and_never_looked_into(folder: Path, tmp_path: Path) -> None:
+    """As in ``model.tar.gz`` for images that want ``code/inference.py`` beside the model."""
+    (folder / "code" / "deep").mkdir(parents=True)
+    (folder / "code" / "inference.py").write_text("raise SystemExit('never run')")
+    (folder / "code" / "deep" / "model.pkl").write_bytes(pickle.dumps(os.getcwd))
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as archive:
+        archive.add(folder, ".")
+    assert bundles.load(folder).members() == bundles.load(tmp_path / "model.tar.gz").members()
+    assert not any(name.startswith("code") for name in bundles.load(folder).members())
+    (folder / "code" / "link").symlink_to("/etc/hostname")
+    with tarfile.open(tmp_path / "linked.tar.gz", "w:gz") as archive:
+        archive.add(folder, ".")
+    with pytest.raises(BundleError, match="code/link is a link"):
+        bundles.load(tmp_path / "linked.tar.gz")

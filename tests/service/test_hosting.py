@@ -351,6 +351,14 @@ def test_a_body_of_unknown_length_is_cut_at_the_limit(host: Host) -> None:
     assert answer.status_code == 413
 
 
+def test_what_is_hosted_loads_no_library_of_learning() -> None:
+    code = (
+        "import sys, binventory.service.hosting\nprint(sorted({'torch', 'scipy', 'duckdb', 'jinja2'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_other_paths_and_methods_are_told_what_there_is(host: Host) -> None:
     for method, path, status in (("GET", "/", 404), ("GET", "/invocations", 405), ("POST", "/ping", 405)):
         answer = httpx.request(method, f"{host.url}{path}")

@@ -429,6 +429,18 @@ def _policy(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     return {"PolicyARN": "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:x", "Alarms": []}
 
 
+def _targets(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    found = [one for place, one in books.targets.items() if place in request.get("ResourceIds", books.targets)]
+    return {"ScalableTargets": [{**one, "RoleARN": "arn:aws:iam::123456789012:role/x", "CreationTime": now()}
+                                for one in found]}  # fmt: skip
+
+
+def _policies(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
+    found = [one for place, one in books.policies.items() if place == request["ResourceId"]]
+    return {"ScalingPolicies": [{**one, "PolicyARN": "arn:aws:autoscaling:x", "CreationTime": now()}
+                                for one in found]}  # fmt: skip
+
+
 def _schedule(books: Hosting, request: Request, new: bool) -> Reply:
     name = urllib.parse.unquote(request.caught[0])
     given = {"Name": name, **json.loads(request.body)}
@@ -459,5 +471,6 @@ _ANSWERS: dict[str, Any] = {
     "DeleteEndpoint": _delete_endpoint, "ListEndpoints": _list_endpoints, "AddTags": _add_tags, "ListTags": _list_tags,
 }  # fmt: skip
 _SCALING = {
-    "RegisterScalableTarget": _register, "DeregisterScalableTarget": _deregister, "PutScalingPolicy": _policy,
+    "DescribeScalableTargets": _targets, "DescribeScalingPolicies": _policies, "RegisterScalableTarget": _register,
+    "DeregisterScalableTarget": _deregister, "PutScalingPolicy": _policy,
 }  # fmt: skip

@@ -106,7 +106,7 @@ def batch(
     role, given = full_role(aws, role), endpoints.as_tags(tags or [])
     photos = batches.listed(source)
     model = stored_model(aws, bundle, image, target, kms_key, None, given)
-    wanted = endpoints.check(endpoints.Wanted("batch", role, model, endpoints.Instances(instance), None,
+    wanted = endpoints.check(endpoints.Wanted("binventory-batch", role, model, endpoints.Instances(instance), None,
                                               network(subnets, groups), kms_key, given))  # fmt: skip
     deploying.modelled(aws, wanted)
     asked = batches.Batch(photos, source, target, wanted.id, instance, instances, kms_key, given)

@@ -84,9 +84,9 @@ def of(hardware: Hardware, price: Price) -> float | None:
 
 
 def look(aws: Session, price: Price) -> Iterator[Cost | BinventoryError]:
-    """Everything that costs, one kind after the other. What may not be looked at is an error, and the rest goes on.
+    """Everything that costs, one kind after the other. What cannot be looked at is an error, and the rest goes on.
 
-    Raises what ends it all: no credentials, no network.
+    Raises where nothing can be asked at all: no credentials, no network.
     """
     sagemaker = aws.client("sagemaker")
     listings: tuple[tuple[str, Callable[[], Iterator[Cost]]], ...] = (
@@ -99,11 +99,13 @@ def look(aws: Session, price: Price) -> Iterator[Cost | BinventoryError]:
         ("clusters", lambda: _clusters(sagemaker, price)),
         ("models", lambda: _stored(aws, sagemaker)),
     )
+    answered = False
     for kind, costs in listings:
         try:
             yield from costs()
+            answered = True
         except BinventoryError as error:
-            if "permission" not in error.why and "UnknownOperation" not in error.why:
+            if not answered and "permission" not in error.why:
                 raise
             yield type(error)(f"What {kind} cost is not known", error.why, error.next)
 

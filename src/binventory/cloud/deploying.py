@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from binventory.cloud import contract
+from binventory.cloud import contract, scaling
 from binventory.cloud import endpoint as endpoints
 from binventory.cloud.endpoint import Instances, Standing, Wanted
 from binventory.cloud.session import Session, ask, pages
 from binventory.errors import BinventoryError, InputError, MissingError, OutsideError
 
 LONGEST_WAIT = 15.0
+Outcome = Literal["made", "updated", "same"]
 Tell = Callable[[Standing, float], None]
 """Is told how an endpoint stands, and for how many seconds it has been waited for."""
 
@@ -28,7 +29,7 @@ class Deployed:
     """What a deployment came to. ``ended``: whether a schedule will end it at ``stop`` by itself."""
 
     name: str
-    outcome: Literal["made", "updated", "same"]
+    outcome: Outcome
     stop: datetime | None
     ended: bool
     notes: tuple[str, ...] = ()
@@ -56,31 +57,62 @@ def deploy(aws: Session, wanted: Wanted, scheduler: str | None, tell: Tell) -> D
         endpoints.refuse_strange(wanted.name, tags_of(sagemaker, there["EndpointArn"]))
         there = _usable(aws, wanted, there, tell)
     if there is not None and there["EndpointConfigName"] == wanted.id:
+        outcome: Outcome = "made" if there["EndpointStatus"] == "Creating" else "updated"  # which was interrupted
         if there["EndpointStatus"] == "InService":
-            notes = _moved(aws, wanted, scheduler, there)
-            return Deployed(wanted.name, "same", wanted.stop, _ends(wanted, scheduler), notes)
-        return _awaited(aws, wanted, scheduler, "made", tell)  # a deploy that was interrupted
-    outcome: Literal["made", "updated"] = "made" if there is None else "updated"
-    what = f"The endpoint {wanted.name} cannot be {outcome}"
+            outcome = "same"
+        else:
+            _awaited(aws, wanted, outcome, tell)
+    elif there is not None:
+        outcome = "updated"
+        _updated(aws, wanted, tell)
+    else:
+        outcome = "made"
+        _made(aws, wanted, scheduler, tell)
+        return Deployed(wanted.name, outcome, wanted.stop, _ends(wanted, scheduler))
+    scaling.put(aws, wanted.name, wanted.hardware)
+    notes = _moved(aws, wanted, scheduler, there)
+    _swept(aws, wanted.name, Undeployed(wanted.name), but=wanted.id)
+    return Deployed(wanted.name, outcome, wanted.stop, _ends(wanted, scheduler), notes)
+
+
+def _made(aws: Session, wanted: Wanted, scheduler: str | None, tell: Tell) -> None:
+    """Make a new endpoint, its end before itself. What fails is removed."""
+    sagemaker, what = aws.client("sagemaker"), f"The endpoint {wanted.name} cannot be made"
     _refuse(wanted, scheduler, what)
     try:
         _unless_there(sagemaker, "create_model", what, endpoints.model_request(wanted))
         _unless_there(sagemaker, "create_endpoint_config", what, endpoints.config_request(wanted))
-        if there is None:
-            _schedule(aws, wanted, scheduler, new=True)
-            ask(sagemaker, "create_endpoint", what, **endpoints.endpoint_request(wanted))
-        else:
-            _unscaled(aws, wanted.name)  # SageMaker updates no variant whose number of machines another service holds
-            ask(sagemaker, "update_endpoint", what, **endpoints.update_request(wanted))
+        _schedule(aws, wanted, scheduler, new=True)
+        ask(sagemaker, "create_endpoint", what, **endpoints.endpoint_request(wanted))
     except BinventoryError:
-        _undone(aws, wanted, outcome)
+        _undone(aws, wanted, "made")
         raise
-    result = _awaited(aws, wanted, scheduler, outcome, tell)
-    if there is not None:
-        notes = (*result.notes, *_moved(aws, wanted, scheduler, there))
-        _swept(aws, wanted.name, Undeployed(wanted.name), but=wanted.id)
-        return Deployed(wanted.name, outcome, wanted.stop, result.ended, notes)
-    return result
+    _awaited(aws, wanted, "made", tell)
+    hardware = wanted.hardware
+    if isinstance(hardware, Instances) and hardware.most > hardware.least:
+        try:
+            scaling.put(aws, wanted.name, hardware)
+        except BinventoryError:
+            _undone(aws, wanted, "made")
+            raise
+
+
+def _updated(aws: Session, wanted: Wanted, tell: Tell) -> None:
+    """Let an endpoint run what is wanted instead. What fails is removed, and the endpoint goes on as it was."""
+    sagemaker, what = aws.client("sagemaker"), f"The endpoint {wanted.name} cannot be updated"
+    _refuse(wanted, None, what)
+    held = None
+    try:
+        _unless_there(sagemaker, "create_model", what, endpoints.model_request(wanted))
+        _unless_there(sagemaker, "create_endpoint_config", what, endpoints.config_request(wanted))
+        held = scaling.take(aws, wanted.name)  # SageMaker changes no machines whose number another service holds
+        ask(sagemaker, "update_endpoint", what, **endpoints.update_request(wanted))
+        _awaited(aws, wanted, "updated", tell)
+    except BinventoryError:
+        _undone(aws, wanted, "updated")
+        if held:
+            scaling.put_back(aws, held)
+        raise
 
 
 def modelled(aws: Session, wanted: Wanted) -> None:
@@ -104,11 +136,13 @@ def undeploy(aws: Session, name: str, tell: Tell) -> Undeployed:
         endpoints.refuse_strange(name, tags_of(sagemaker, there["EndpointArn"]))
         _deleted(aws, name, tell)
         gone.removed.append(f"endpoint {name}")
-    for service, operation, request, thing in (
-        ("scheduler", "delete_schedule", {"Name": endpoints.schedule_name(name)}, "its schedule"),
-        ("application-autoscaling", "deregister_scalable_target", endpoints.scalable(name), "its scaling"),
-    ):
-        _removed(aws.client(service), operation, thing, gone, request)
+    _removed(aws.client("scheduler"), "delete_schedule", "its schedule", gone,
+             {"Name": endpoints.schedule_name(name)})  # fmt: skip
+    try:
+        if scaling.take(aws, name):
+            gone.removed.append("its scaling")
+    except BinventoryError as error:
+        gone.left.append(error)
     _swept(aws, name, gone)
     return gone
 
@@ -183,10 +217,8 @@ def _usable(aws: Session, wanted: Wanted, there: dict[str, Any], tell: Tell) -> 
     return there
 
 
-def _awaited(
-    aws: Session, wanted: Wanted, scheduler: str | None, outcome: Literal["made", "updated"], tell: Tell
-) -> Deployed:
-    """Wait for what was asked for; scale it then. A new endpoint that fails is removed."""
+def _awaited(aws: Session, wanted: Wanted, outcome: Outcome, tell: Tell) -> None:
+    """Wait for what was asked for. Raises OutsideError where it does not come up; a new endpoint is removed then."""
     begun = time.monotonic()
     for pause in waits():
         there = described(aws, wanted.name)
@@ -198,35 +230,15 @@ def _awaited(
             break
         time.sleep(pause)
     if not stands.ready:
-        _undone(aws, wanted, outcome)
+        if outcome == "made":
+            _undone(aws, wanted, outcome)
         after = "nothing is left of it" if outcome == "made" else "what ran before still runs"
         raise OutsideError(f"The endpoint {wanted.name} did not come up", f"{stands.reason}; {after}",
                            f"look into the log group {endpoints.log_group(wanted.name)}")  # fmt: skip
-    hardware = wanted.hardware
-    if isinstance(hardware, Instances) and hardware.most > hardware.least:
-        try:
-            _scaled(aws, wanted.name, hardware)
-        except BinventoryError:
-            _undone(aws, wanted, outcome)
-            raise
-    return Deployed(wanted.name, outcome, wanted.stop, _ends(wanted, scheduler))
 
 
 def _ends(wanted: Wanted, scheduler: str | None) -> bool:
     return bool(wanted.stop and scheduler)
-
-
-def _scaled(aws: Session, name: str, hardware: Instances) -> None:
-    scaling = aws.client("application-autoscaling")
-    what = f"The endpoint {name} cannot be scaled"
-    ask(scaling, "register_scalable_target", what, **endpoints.target_request(name, hardware))
-    ask(scaling, "put_scaling_policy", what, **endpoints.policy_request(name, hardware))
-
-
-def _unscaled(aws: Session, name: str) -> None:
-    with suppress(InputError):  # none was registered, or this user may not ask
-        ask(aws.client("application-autoscaling"), "deregister_scalable_target", f"{name} is not scaled",
-            **endpoints.scalable(name))  # fmt: skip
 
 
 def _moved(aws: Session, wanted: Wanted, scheduler: str | None, there: dict[str, Any]) -> tuple[str, ...]:
@@ -274,7 +286,7 @@ def _unless_there(client: Any, operation: str, what: str, request: dict[str, Any
             raise
 
 
-def _undone(aws: Session, wanted: Wanted, outcome: Literal["made", "updated"]) -> None:
+def _undone(aws: Session, wanted: Wanted, outcome: Outcome) -> None:
     """Remove what a failed deployment has made. What costs money first; what then fails to go costs nothing."""
     sagemaker = aws.client("sagemaker")
     rest = Undeployed(wanted.name)

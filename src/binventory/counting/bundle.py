@@ -244,7 +244,9 @@ def _untar(data: bytes, name: str) -> dict[str, bytes]:
                 total += entry.size
                 if total > _MOST_BYTES:
                     raise _unsafe(name, f"it unpacks to more than {_MOST_BYTES:,} bytes")
-                if (entry.isdir() and member in ("", ".", CODE)) or (member.startswith(f"{CODE}/") and entry.isfile()):
+                if entry.isdir() and member.partition("/")[0] in ("", ".", CODE):
+                    continue
+                if entry.isreg() and member.startswith(f"{CODE}/"):
                     continue
                 if not entry.isreg():
                     kind = "a link" if entry.issym() or entry.islnk() else "no regular file"
