@@ -78,7 +78,9 @@ def main() -> None:
         readings: dict[str, list[tuple[float, float, float]]] = {way.name: [] for way in ways}
         for number in range(given.rounds):
             for way in ways:
-                readings[way.name].append(measured(way, recipe, Path(name) / f"{way.name} {number}"))
+                reading = measured(way, recipe, Path(name) / f"{way.name} {number}")
+                readings[way.name].append(reading)
+                print(f"round {number + 1}, {way.name}: {reading[2]:.1f} photos/s", file=sys.stderr, flush=True)
     print(f"{'':30}{'first, s':>9}{'supply, photos/s':>18}{'share':>7}{'epoch, photos/s':>18}{'share':>7}")
     base = readings[ways[0].name]
     for name, rounds in readings.items():

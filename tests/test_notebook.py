@@ -7,16 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
-
-from binventory.cli import app
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
 NOTEBOOK = Path(__file__).parent.parent / "sagemaker" / "sagemaker.ipynb"
-_NEEDS = {"tune": ("tune-recipe", "tune-page"), "serve": ("deploy-bundle", "query-endpoint", "undeploy-endpoint")}
-"""Cells by the verb that they cannot do without."""
 
 
 def notebook() -> Any:
@@ -49,16 +44,13 @@ def test_it_runs_top_to_bottom_with_pictures(tmp_path: Path, monkeypatch: pytest
     }.items():  # fmt: skip
         monkeypatch.setenv(name, str(value))
     whole = notebook()
-    group: Any = get_command(app)
-    missing = {id for verb, ids in _NEEDS.items() if verb not in group.commands for id in ids}
-    whole.cells = [cell for cell in whole.cells if cell.id not in missing]
     client = nbclient.NotebookClient(whole, timeout=180, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     shown = {cell.id: [kind for output in cell.outputs for kind in output.get("data", {})]
              for cell in whole.cells if cell.cell_type == "code"}  # fmt: skip
     assert shown["look"].count("image/jpeg") == 3
     assert "image/png" in shown["count-sheet"]
-    for id in ("explore-page", "evaluate-page"):
+    for id in ("explore-page", "tune-page", "evaluate-page"):
         assert "text/html" in shown[id]
     pages = [cell.outputs[0]["data"]["text/html"] for cell in whole.cells if cell.id.endswith("-page")]
     assert all("data:image/jpeg;base64," in page or "&lt;svg" in page for page in pages)

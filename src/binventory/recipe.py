@@ -77,18 +77,18 @@ class CleanRecipe:
 class QuickRecipe:
     """The head that is fitted on a trunk's frozen features.
 
-    ``size``: side in pixels of the pictures that the trunk is shown, for one that leaves it open (0: the trunk's own).
     ``order``: weight of the ranked probability score beside the cross-entropy; 0 forgets that counts have an order.
     ``balance``: 0 learns every photo alike, 1 every count alike; between them a power of the counts' shares.
     ``ridge``: the penalties on the weights among which validation chooses.
     ``rounds``: most steps of the optimiser (L-BFGS).
+    ``size``: side in pixels of the pictures that the trunk is shown, for one that leaves it open (0: the trunk's own).
     """
 
-    size: Annotated[int, Meta(ge=0, le=1024)] = 0
     order: NotNegative = 1.0
     balance: Share = 0.3
     ridge: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
     rounds: Annotated[int, Meta(ge=1)] = 150
+    size: Annotated[int, Meta(ge=0, le=1024)] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ _CHUNK = 16 << 20
 """Bytes of a part of an upload. S3 takes 10,000 parts of 5 MiB or more."""
 _PERMISSIONS = {"read": "s3:GetObject", "written": "s3:PutObject", "listed": "s3:ListBucket"}
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
+_ELSEWHERE = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException")
 _UNKNOWN = ("InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch")
 
 
@@ -297,7 +298,7 @@ def _connected(
     patient: RetryConfig = {"retry_timeout": again, "max_retries": 40} if again else {"retry_timeout": _PATIENCE}
     return S3Store(
         bucket,
-        region=given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "us-east-1",
+        region=given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or _region_of(credentials) or "us-east-1",
         skip_signature=not signed,
         # The default bounds a whole download to half a minute, which a large file on a slow line needs longer than.
         client_options={
@@ -309,6 +310,12 @@ def _connected(
         config=config,
         credential_provider=credentials,
     )
+
+
+def _region_of(credentials: Any) -> str | None:
+    """The region that a profile names beside its credentials."""
+    region: str | None = getattr(credentials, "config", {}).get("region")
+    return region
 
 
 def _refuse_endpoint(endpoint: str | None, name: str) -> None:
@@ -341,6 +348,11 @@ def _told(address: str, done: str) -> Iterator[None]:
             raise MissingError(
                 f"{address} does not exist", "S3 has no such bucket or object", "check bucket and key"
             ) from None
+        if _said(error, _ELSEWHERE) or "incorrectly configured region" in str(error):
+            region = re.search(r"<Region>([a-z0-9-]+)</Region>", str(error))
+            why = f"it is {region[1]}" if region else "S3 does not say which"
+            next = f"AWS_REGION={region[1] if region else 'REGION'}"
+            raise InputError(f"The bucket of {address} is in another region", why, next) from None
         if code == "416":
             raise InputError(f"{address} is cut short", "S3 has fewer bytes of it", "upload it again") from None
         refused = isinstance(error, (PermissionError, PermissionDeniedError, UnauthenticatedError))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from binventory import recipe as recipes
-from binventory.cloud import contract, following, images, jobs, launching, prices, session
+from binventory.cloud import container, contract, following, images, jobs, launching, prices, session
 from binventory.cloud.jobs import Channel, JobPlan, Machines, Range, TuningPlan, Walls
 from binventory.cloud.wish import Wish
 from binventory.errors import InputError, OutsideError, UsageError
@@ -154,6 +154,12 @@ def test_an_isolated_job_gets_its_source_as_a_channel_and_brings_its_packages(tm
     wish = Wish(to="s3://bucket/site", role=ROLE, isolated=True)
     with pytest.raises(UsageError, match="--wheelhouse"):
         launching.plan(AWS, wish, recipes.load("quick"), ["s3://bucket/a"], None, None, tmp_path)
+
+
+def test_the_source_of_an_isolated_job_is_no_photos() -> None:
+    channels = {name: {"TrainingInputMode": "File"} for name in ("code", "train", "train-2")}
+    job = container.parse({"recipe": "quick"}, {}, channels, {}, Path("/opt/ml"))
+    assert [path.name for path in job.data] == ["train", "train-2"]
 
 
 @pytest.mark.parametrize(("wish", "data", "said"), [

@@ -196,6 +196,7 @@ def test_without_the_right_to_list_the_permission_is_named(split: Catalogue, uns
         ("400 ExpiredToken: The provided token has expired.", "the credentials have expired", "aws sso login"),
         ("403 AccessDenied: User: arn:aws:iam::1:user/x is not authorized to perform: kms:GenerateDataKey on",
          "S3 refused it", "have kms:GenerateDataKey allowed"),
+        ("400 AuthorizationHeaderMalformed: <Region>eu-west-1</Region>", "it is eu-west-1", "AWS_REGION=eu-west-1"),
         ("403 SignatureDoesNotMatch", "S3 does not accept the credentials", "check AWS_ACCESS_KEY_ID"),
     ],
 )  # fmt: skip

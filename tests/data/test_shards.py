@@ -237,6 +237,35 @@ def test_new_photos_beside_shards_join_their_runs_and_move_nothing(
     assert {row.run for row in found.rows if row.id in ("again", first.id)} == {first.run}
 
 
+def test_a_photo_between_two_sides_stays_held_and_a_run_keeps_its_name(site: Path, tmp_path: Path) -> None:
+    """Records link 00001 (train), 00002 (held, between) and 00003 (test); the first of their run has no photo."""
+    bins, work = tmp_path / "bins", tmp_path / "work"
+    (bins / "bin-images").mkdir(parents=True)
+    (bins / "metadata").mkdir()
+    pictures = sorted((site / "bin-images").glob("000*.jpg"))[::9]
+
+    def add(number: int, *products: str) -> None:
+        if number:
+            shutil.copy(pictures[number], bins / "bin-images" / f"0000{number}.jpg")
+        items = {one: {"asin": one, "quantity": 1} for one in products}
+        told = {"BIN_FCSKU_DATA": items, "EXPECTED_QUANTITY": len(products)}
+        (bins / "metadata" / f"0000{number}.json").write_text(json.dumps(told))
+
+    add(0, "A")
+    add(1, "A", "B")
+    add(3, "C")
+    first = catalogue.build([str(bins)], work, LinkRecipe())
+    catalogue.split_sides(first, SHARES, 1, given={"00000": "train", "00001": "train", "00003": "test"})
+    add(2, "B", "C")
+    found = split(bins, work)
+    assert [(row.id, row.side, row.run) for row in found.rows] == [
+        ("00001", "train", "00000"), ("00002", "held", "00000"), ("00003", "test", "00000"),
+    ]  # fmt: skip
+    upload.upload(found, upload.Folder(tmp_path / "shards"), Recipe())
+    again = split(tmp_path / "shards", tmp_path / "far")
+    assert [replace(row, address="") for row in again.rows] == [replace(row, address="") for row in found.rows]
+
+
 def test_cleaning_comes_along_once_and_may_be_done_anew(made: tuple[Catalogue, Path], tmp_path: Path) -> None:
     folder = str(made[1])
     found = catalogue.build([folder], tmp_path, LinkRecipe())

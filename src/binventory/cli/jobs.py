@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from binventory.cli import terminal
-from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption
+from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, catalogued
 from binventory.cloud.wish import Wish
 
 if TYPE_CHECKING:
     from binventory.cloud.following import State, Trial
     from binventory.cloud.session import Session
+    from binventory.recipe import Recipe
 
 _LOOK_SECONDS = 5.0
 _BEAT_SECONDS = 60.0
@@ -143,9 +144,10 @@ def train(
     settings: SetOption = None,
     base: str | None = None,
     weights: Path | None = None,
+    work: Path | None = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train on SageMaker: send the source, start the job, follow it, and copy the bundle."""
+    """Train on SageMaker: send photos and source, start the job, follow it, and copy the bundle."""
     from binventory import recipe as recipes
     from binventory.cloud import jobs, launching, session
     from binventory.counting import bundle as bundles
@@ -154,7 +156,8 @@ def train(
     bundles.refuse_overwriting(out)
     aws = session.opened(wish.region)
     with TemporaryDirectory(prefix="binventory-") as folder:
-        plan, parts = launching.plan(aws, wish, chosen, data, base, _address(weights), Path(folder))
+        placed = _placed(aws, wish, data, work, chosen)
+        plan, parts = launching.plan(aws, wish, chosen, placed, base, _address(weights), Path(folder))
         request = jobs.training_request(plan)
         launching.checked("CreateTrainingJob", request, plan.name)
         terminal.say(f"note: {launching.estimate(plan.machines, aws.region, chosen)}")
@@ -175,6 +178,7 @@ def tune(
         str | None, typer.Option("--from", help="The bundle whose trunk to start from.", metavar="BUNDLE")
     ] = None,
     weights: Path | None = None,
+    work: Path | None = None,
     trials: Annotated[int, typer.Option(help="How many trainings to try.", min=1, max=750)] = 12,
     jobs: Annotated[int, typer.Option(help="How many of them at once.", min=1, max=100)] = 1,
     strategy: Annotated[str, typer.Option(help="How SageMaker chooses: bayesian or hyperband.")] = "bayesian",
@@ -198,8 +202,8 @@ def tune(
     chosen = recipes.load(recipe, settings or ())
     aws = session.opened(wish.region)
     with TemporaryDirectory(prefix="binventory-") as folder:
-        named = launching.named(wish, "tune")
-        job, parts = launching.plan(aws, named, chosen, data, base, _address(weights), Path(folder))
+        named, placed = launching.named(wish, "tune"), _placed(aws, wish, data, work, chosen)
+        job, parts = launching.plan(aws, named, chosen, placed, base, _address(weights), Path(folder))
         plan = launching.tuned(job, chosen, trials, jobs, strategy, ranges or (), choices or ())
         request = requests.tuning_request(plan)
         launching.checked("CreateHyperParameterTuningJob", request, job.name)
@@ -217,6 +221,26 @@ def tune(
     if out and state.best:
         best = [f"{name}={value}" for name, value in state.best.settings.items()]
         objects.write(out, recipes.to_toml(recipes.load(recipe, [*(settings or ()), *best])).encode())
+
+
+def _placed(aws: Session, wish: Wish, data: list[str], work: Path | None, recipe: Recipe) -> list[str]:
+    """Addresses of the photos on S3; those that lie here are uploaded as ``cloud upload`` does it, once."""
+    from binventory import objects
+    from binventory.cloud import launching, upload
+    from binventory.data import catalogue as catalogues
+
+    here = [one for one in data if not objects.is_remote(one)]
+    if not here:
+        return data
+    launching.refuse_unplaced(wish)
+    address = f"{wish.to}/data/{(work or catalogues.work_for(here)).name}"
+    if not wish.dry:
+        launching.refuse_bucket(aws, wish.to.split("/")[2])
+        found = catalogues.split_sides(catalogued(here, work, recipe), recipe.split, recipe.seed)
+        terminal.tell(found.notes, found.rejects, found.work)
+        done = upload.upload(found, upload.place(address, wish.kms_key or None), recipe, track=terminal.tracked)
+        terminal.say(f"note: {done.photos:,} photos lie in {address}; {done.bytes:,} bytes were sent")
+    return [address, *(one for one in data if objects.is_remote(one))]
 
 
 def _address(weights: Path | None) -> str | None:
@@ -335,10 +359,12 @@ def _told(trial: Trial) -> str:
 
 @contextmanager
 def _left_running(name: str) -> Iterator[None]:
-    """Ctrl-C ends the following, not the job, and says how to come back."""
+    """Ctrl-C, and a network that fails, end the following and not the job; it is said how to come back."""
+    from binventory.errors import OutsideError
+
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OutsideError):
         terminal.say(f"\nnote: job {name} goes on. Follow it again: binventory cloud attach {name}. "
                      f"End it: binventory cloud stop {name}")  # fmt: skip
         raise

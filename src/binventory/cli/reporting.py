@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,8 @@ from binventory.cli.data import DataOption, JsonOption, WorkOption, catalogued
 if TYPE_CHECKING:
     from binventory.counting.counter import Counter
     from binventory.data.catalogue import Catalogue, Row
-    from binventory.learning.report import Scored, Search, Training
+    from binventory.learning.report import Scored, Training
+    from binventory.learning.tuning import Tuning
     from binventory.records import Count
 
 _ANSWERS = 3
@@ -60,8 +61,7 @@ def report(
     from binventory.learning import typesetting
 
     typesetting.refuse_without_typst()
-    maker = "binventory evaluate --json > FILE"
-    given = [reports.scored(_read(place, "evaluation", maker), place) for place in evaluation or ()]
+    given = [_evaluation(place) for place in evaluation or ()]
     counter = load_counter(bundle, None)
     made = counter.bundle
     recipe = recipes.from_mapping({name: made.manifest.recipe[name] for name in ("seed", "split", "link")
@@ -144,22 +144,22 @@ def _trainings(work: Path) -> list[Training]:
     return [reports.training(objects.read(str(one), _MOST_BYTES).decode(errors="replace"), str(one)) for one in places]
 
 
-def _searches(given: str | None, work: Path) -> list[Search]:
-    from binventory.learning import report as reports
+def _searches(given: str | None, work: Path) -> list[Tuning]:
+    from binventory.learning import tuning
 
-    places = [given] if given else sorted(map(str, work.glob("tune/*/tuning.json")))
-    return [reports.search(_read(one, "tuning", "binventory tune"), one) for one in places]
+    return [tuning.read(one) for one in ([given] if given else sorted(work.glob(f"tune/*/{tuning.FILE}")))]
 
 
-def _read(place: str, what: str, maker: str) -> dict[str, Any]:
-    """The JSON object in a file. Raises RecordError where there is none."""
+def _evaluation(place: str) -> Scored:
+    """The evaluation in a file. Raises RecordError where there is none."""
     from binventory import objects
     from binventory.errors import RecordError
+    from binventory.learning import report as reports
 
     try:
         row = json.loads(objects.read(place, _MOST_BYTES))
+        if not isinstance(row, dict):
+            raise ValueError("it holds no object")
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{place} is no {what}", str(error), maker) from None
-    if not isinstance(row, dict):
-        raise RecordError(f"{place} is no {what}", "it holds no object", maker)
-    return row
+        raise RecordError(f"{place} is no evaluation", str(error), "binventory evaluate --json > FILE") from None
+    return reports.scored(row, place)

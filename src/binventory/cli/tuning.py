@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from binventory.cli import jobs as away
 from binventory.cli import terminal
 from binventory.cli.counting import tell_licence
 from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _OTHER_SIZES = {"quick": (192, 320), "full": (160, 192, 224)}
 
 
+@away.elsewhere(away.tune)
 def tune(
     data: DataOption,
     recipe: RecipeOption = "quick",

@@ -35,7 +35,7 @@ BASE = "/opt/ml"
 TOLD = 1024
 """How many characters of ``output/failure`` SageMaker shows as the reason."""
 
-_OWN_CHANNELS = ("model", "weights")
+_OWN_CHANNELS = ("model", "weights", "code")
 _TOOLKITS = ("_tuning_objective_metric", "default_user_module_name")
 PORT = 7777  # the toolkit's own launcher takes it, so security groups know it
 _KEPT_LINES = 60

@@ -42,7 +42,11 @@ def plan(
     """
     from binventory.cloud import source
 
-    _refuse_unplaced(wish, data)
+    refuse_unplaced(wish)
+    for one in data:
+        if not objects.is_remote(one):
+            raise InputError(f"{one} does not lie on S3", "a job reads its photos from there",
+                             f"binventory cloud upload --data {one} --to {wish.to}/data")  # fmt: skip
     if wish.isolated and wish.wheelhouse is None:
         raise UsageError("--isolated needs --wheelhouse", "without a network the job can fetch no packages",
                          "--wheelhouse DIR")  # fmt: skip
@@ -87,9 +91,6 @@ def role(given: str, aws: Session) -> str:
     """A role's ARN; of a bare name, that in the account whose credentials these are."""
     if given.startswith("arn:"):
         return given
-    if not given:
-        raise UsageError("No role is named", "a job acts by a role that SageMaker may take", "--role NAME, as in "
-                         "docs/aws.md, or BINVENTORY_ROLE=NAME")  # fmt: skip
     account: Account = aws.account()
     return account.role(given)
 
@@ -235,14 +236,14 @@ def changed(recipe: Recipe) -> list[tuple[str, str]]:
     return differing(to_mapping(recipe), to_mapping(Recipe(kind=recipe.kind)), "")
 
 
-def _refuse_unplaced(wish: Wish, data: Sequence[str]) -> None:
+def refuse_unplaced(wish: Wish) -> None:
+    """Raise UsageError where a job has no place on S3, or no role to act by."""
     if not objects.is_remote(wish.to):
         raise UsageError("No place on S3 is named", "a job's source, checkpoints and bundle lie there",
                          "--to s3://BUCKET/PREFIX")  # fmt: skip
-    for one in data:
-        if not objects.is_remote(one):
-            raise InputError(f"{one} does not lie on S3", "a job reads its photos from there",
-                             f"binventory cloud upload --data {one} --to {wish.to}/data")  # fmt: skip
+    if not wish.role:
+        raise UsageError("No role is named", "a job acts by a role that SageMaker may take", "--role NAME, as in "
+                         "docs/aws.md, or BINVENTORY_ROLE=NAME")  # fmt: skip
 
 
 def _prefix(address: str) -> str:

@@ -46,6 +46,8 @@ class OnnxTrunk:
         _refuse_external_data(onnx)
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        # Threads that spin while they wait take the cores from decoding, and from whoever else is on the machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads:
             options.intra_op_num_threads = threads
         for name, pixels in zip(SIDES, size or (), strict=False):

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,6 +25,7 @@ from binventory.data.traps import Trap, traps
 from binventory.errors import RecordError
 from binventory.learning.evaluate import Asked
 from binventory.learning.metrics import Figures
+from binventory.learning.tuning import Tuning
 from binventory.learning.views import Views
 from binventory.records import Count
 
@@ -117,53 +118,6 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A trial of a search: its settings, how it ended, and validate's figures (None unless ``complete``)."""
-
-    number: int
-    settings: dict[str, Any]
-    state: str
-    log_loss: float | None
-    accuracy: float | None
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """What the best trial does on validate beside the recipe that the search began with: differences with 95 %
-    intervals over runs. ``fresh``: of log loss, where photos judge that had no say in the choice."""
-
-    n: int
-    runs: int
-    log_loss: float
-    log_loss_ci: tuple[float, float]
-    accuracy: float
-    accuracy_ci: tuple[float, float]
-    fresh: float
-    fresh_ci: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A search for a recipe, as far as its ``tuning.json`` is told: ``best`` is the number of the trial with the least
-    log loss, trial 0 is the recipe untouched, and ``gain`` is None where that one is the best. ``importance``: the
-    settings' shares in being among the best trials; empty where too few trials tell."""
-
-    kind: str
-    base: str
-    trials: tuple[Trial, ...]
-    best: int
-    gain: Gain | None
-    importance: dict[str, float]
-    objective: str
-
-    @property
-    def beats(self) -> bool:
-        """Whether the search did better: no part of the interval holds no change, and fresh photos say so, too."""
-        return self.gain is not None and self.gain.log_loss_ci[1] < 0 and self.gain.fresh < 0
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What the bundle says of a photo that it has not seen: its true quantity, and its count."""
 
@@ -175,7 +129,9 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything that the report says. ``sizes``: bytes of the bundle's members. ``changed``: settings of the recipe
-    that are not the defaults, by name. ``pictures``: JPEGs by name, shown under ``licence``, where it is known."""
+    that are not the defaults, by name. ``searches``: for a recipe. ``pictures``: JPEGs by name, shown under
+    ``licence``, where it is known.
+    """
 
     manifest: Manifest
     calibration: Calibration
@@ -184,7 +140,7 @@ class Report:
     data: Data
     judged: tuple[Scored, ...]
     trainings: tuple[Training, ...]
-    searches: tuple[Search, ...]
+    searches: tuple[Tuning, ...]
     answers: tuple[Answer, ...]
     pictures: dict[str, bytes]
     licence: str = ""
@@ -194,7 +150,7 @@ class Report:
         """The report as one JSON object, without the pictures."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         for told, search in zip(plain["searches"], self.searches, strict=True):
-            told["beats"] = search.beats
+            told["beats"] = search.gain is not None and search.gain.beats
         return {name: value for name, value in plain.items() if name != "pictures"}
 
 
@@ -204,7 +160,7 @@ def facts(
     judged: Sequence[Scored],
     *,
     trainings: Iterable[Training] = (),
-    searches: Sequence[Search] = (),
+    searches: Sequence[Tuning] = (),
     answers: Sequence[tuple[str, int, Count]] = (),
     pictures: Mapping[str, bytes] = {},
     licence: str = "",
@@ -221,7 +177,7 @@ def facts(
         _data(found, names),
         tuple(judged),
         _distinct(trainings),
-        tuple(searches),
+        tuple(map(_anywhere, searches)),
         tuple(Answer(Pictured(id, truth, names.get(id)), truth, count) for id, truth, count in answers),
         {name: pictures[id] for id, name in names.items()},
         licence,
@@ -246,14 +202,6 @@ def scored(row: Mapping[str, Any], place: str) -> Scored:
         raise RecordError(f"{place} is no evaluation", why, "binventory evaluate --json > FILE") from None
 
 
-def search(row: Mapping[str, Any], place: str) -> Search:
-    """A search from the ``tuning.json`` that ``tune`` has written. Raises RecordError where it is another thing."""
-    try:
-        return msgspec.convert(row, Search)
-    except msgspec.ValidationError as error:
-        raise RecordError(f"{place} is no tuning", str(error), "binventory tune writes it anew") from None
-
-
 def training(metrics: str, place: str) -> Training:
     """A training from its ``metrics.csv``. Raises RecordError where a number is missing."""
     try:
@@ -273,6 +221,12 @@ def _distinct(trainings: Iterable[Training]) -> tuple[Training, ...]:
     once = dict.fromkeys(tuple(tuple(row.items()) for row in one.rows) for one in trainings)
     ordered = sorted(once, key=lambda rows: (dict(rows[0])["photos"], rows))
     return tuple(Training(tuple(dict(row) for row in rows)) for rows in ordered)
+
+
+def _anywhere(search: Tuning) -> Tuning:
+    """A search without the addresses of the machine that it ran on."""
+    trials = tuple(replace(one, why="") for one in search.trials)
+    return replace(search, base=PurePosixPath(search.base).name, trials=trials)
 
 
 def _changed(manifest: Manifest) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from binventory.learning.full import curve
 from binventory.learning.report import Report
 from binventory.records import level
 
-TEMPLATE = "report.typ"
+TEMPLATES = ("report.typ", "report_words.typ", "report_outcome.typ")
+"""The first is the whole, which reads the others."""
 
 
 def refuse_without_typst() -> None:
@@ -37,7 +38,7 @@ def typeset(report: Report) -> bytes:
             (place / name).write_bytes(data)
         try:
             pdf: bytes = typst.compile(
-                str(place / TEMPLATE), root=folder, format="pdf", ignore_system_fonts=True, timestamp=0,
+                str(place / TEMPLATES[0]), root=folder, format="pdf", ignore_system_fonts=True, timestamp=0,
                 pdf_standards=["ua-1"],
             )  # fmt: skip
         except RuntimeError as error:
@@ -54,7 +55,7 @@ def _members(report: Report) -> dict[str, bytes]:
                for told, answer in zip(report.as_row()["answers"], report.answers, strict=True)]  # fmt: skip
     told = report.as_row() | {"plots": sorted(drawn), "answers": answers}
     return {
-        TEMPLATE: (files("binventory") / "learning" / TEMPLATE).read_bytes(),
+        **{name: (files("binventory") / "learning" / name).read_bytes() for name in TEMPLATES},
         # A file name may hold bytes that are no text, which become question marks.
         "facts.json": json.dumps(told, ensure_ascii=False).encode(errors="replace"),
         **{name: text.encode(errors="replace") for name, text in drawn.items()},
