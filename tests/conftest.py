@@ -8,17 +8,18 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from hypothesis import settings
 
-import clouds
 import faults
 from binventory.data import drawn
-from clouds import Cloud
 from faults import Proxy
 from s3server import S3Server, serving
+
+if TYPE_CHECKING:
+    from clouds import Cloud
 
 # Machines are shared: a slow example is no failure.
 settings.register_profile("house", deadline=None)
@@ -142,6 +143,8 @@ def faulty(bucket: S3Server) -> Iterator[Proxy]:
 
 @pytest.fixture(scope="module")
 def cloud_standing(bucket: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    import clouds
+
     with clouds.standing(bucket, tmp_path_factory.mktemp("cloud")) as found:
         yield found
 

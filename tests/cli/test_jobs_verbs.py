@@ -87,7 +87,7 @@ def test_bins_become_a_bundle_by_a_job_that_really_runs(aws: World, bins: Path, 
 
     judged = binventory("evaluate", "--bundle", told["bundle"], "--data", bins, "--json")
     assert judged.returncode == 0, judged.stderr
-    assert rows(judged)[0]["figures"]["n"] > 0
+    assert rows(judged)[0]["n"] > 0
 
     again = binventory(*words[:-1])
     assert again.returncode == 0, again.stderr

@@ -256,6 +256,7 @@ def test_a_bundle_travels_as_an_archive_and_by_s3(data: Path, bundle: Path, tmp_
         (["train", "--data", ".", "--out", "b", "--recipe", "nowhere.toml"], 2, "nowhere.toml does not exist"),
         (["train", "--data", ".", "--out", "b", "--from", "nowhere"], 3, "Bundle nowhere does not exist"),
         (["train", "--data", ".", "--out", "b", "--weights", "w"], 2, "goes with the recipe full alone"),
+        (["train", "--data", ".", "--out", "b", "--checkpoints", "c"], 2, "goes with the recipe full alone"),
         (["sql", "select 1"], 2, "sql needs a catalogue"),
         (["sql", "select 1", "--work", "nowhere"], 3, "holds no catalogue"),
         (["draw", "--out", "x", "--bins", "0"], 2, "bins"),

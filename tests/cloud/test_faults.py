@@ -191,6 +191,14 @@ def test_what_may_not_be_looked_at_is_told_and_the_rest_goes_on(cloud: Cloud) ->
     assert '"left-on"' in done.stdout
 
 
+def test_an_endpoint_that_refuses_to_go_while_it_comes_up_goes_when_it_is_up(up: Cloud) -> None:
+    up.books.endpoints["bins"].status = "Updating"
+    busy = RefusalError("ValidationException", 'Cannot update in-progress endpoint "arn:x".')
+    up.wire.fail("DeleteEndpoint", busy, busy)
+    (gone,) = up.rows("cloud", "undeploy", "bins")
+    assert gone["removed"][0] == "endpoint bins"
+
+
 def test_an_overdue_endpoint_is_named_and_ended(up: Cloud) -> None:
     (place,) = [key for key in up.books.tags if key.endswith(":endpoint/bins")]
     up.books.tags[place]["binventory:stop-at"] = "2020-01-01T00:00:00Z"

@@ -51,8 +51,19 @@ def test_every_action_is_an_operation_of_its_service(action: str) -> None:
     assert operation in contract.model(service).operation_names
 
 
-def test_no_operation_of_jobs_lacks_its_permission() -> None:
-    rooms = ("following", "launching", "jobs")
+def test_no_operation_lacks_its_permission() -> None:
+    rooms = (
+        "alive",
+        "batch",
+        "deploying",
+        "endpoint",
+        "following",
+        "jobs",
+        "launching",
+        "registry",
+        "runtime",
+        "scaling",
+    )
     text = "".join((ROOT / "src" / "binventory" / "cloud" / f"{room}.py").read_text() for room in rooms)
     asked = set(re.findall(r'(?:ask|pages)\(\s*\w+, "([a-z_]+)"', text))
     asked |= {"create_training_job", "create_hyper_parameter_tuning_job"}

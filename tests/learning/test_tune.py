@@ -169,7 +169,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(bins: Path, tmp_path:
         (["--storage", "sqlite:////proc/nowhere/s.db"], "", 4, "The storage cannot be used"),
         (["--weights", "w"], "", 2, "--weights goes with the recipe full alone"),
         (["--from", "abid"], "", 2, "quick.size=64 does not fit bundle abid. Its trunk takes 224 x 224 pixels alone"),
-        (["--trials", "0"], "", 2, "x>=1"),
+        (["--trials", "0"], "", 2, "greater than or equal to 1"),
     ],
 )
 def test_what_does_not_fit_is_told_in_a_sentence(
@@ -185,7 +185,7 @@ def test_two_at_once_in_one_folder_are_kept_apart(bins: Path, tuned: tuple[Path,
     with objects.locked(folder(tuned[0]) / "tune.lock"):
         done = run(*command(bins, tuned[0], "--trials", 6))
     assert done.returncode == 4
-    assert "another tune is at work there" in done.stderr
+    assert "Another tune is at work there" in done.stderr
 
 
 @pytest.mark.train

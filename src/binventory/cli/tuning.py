@@ -71,7 +71,7 @@ def tune(
     from binventory.data import catalogue as catalogues
     from binventory.learning import space
 
-    _optuna_needed()
+    _optuna_needed(storage)
     chosen = recipes.load(recipe, settings or ())
     start, own_size = (_full_start if chosen.kind == "full" else _quick_start)(chosen, base, weights)
     axes = space.asked(chosen, space.usual(chosen, _sizes(chosen, start, own_size)), ranges or (), choices or ())
@@ -118,8 +118,8 @@ def _tuned(
         raise
 
 
-def _optuna_needed() -> None:
-    """Raise UsageError where the extra is missing that tuning needs."""
+def _optuna_needed(storage: str | None) -> None:
+    """Raise UsageError where the extra is missing that tuning needs, or the storage's URL is none."""
     from binventory.errors import UsageError
 
     try:
@@ -127,6 +127,10 @@ def _optuna_needed() -> None:
     except ModuleNotFoundError as error:
         why = f"{error.name} is not installed"
         raise UsageError("Recipes cannot be tuned", why, "pip install 'binventory[tune]'") from None
+    if storage is not None:
+        from binventory.learning import trials
+
+        trials.refuse_storage(storage)
 
 
 def _quick_start(recipe: Recipe, base: str | None, weights: Path | None) -> tuple[Bundle, int]:  # noqa: ARG001

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -300,16 +299,30 @@ def _undone(aws: Session, wanted: Wanted, outcome: Outcome) -> None:
 
 
 def _deleted(aws: Session, name: str, tell: Tell) -> None:
-    """Delete an endpoint, and wait until it is gone."""
-    begun = time.monotonic()
-    with suppress(MissingError):
-        ask(aws.client("sagemaker"), "delete_endpoint", f"The endpoint {name} cannot be deleted", EndpointName=name)
+    """Delete an endpoint, and wait until it is gone. One that is coming up and refuses is deleted when it is up."""
+    sagemaker, begun, leaving = aws.client("sagemaker"), time.monotonic(), False
     for pause in waits():
+        refusal = None if leaving else _asked_to_go(sagemaker, name)
+        leaving = leaving or refusal is None
         there = described(aws, name)
         if there is None:
             return
-        tell(endpoints.standing(there, ""), time.monotonic() - begun)
+        stands = endpoints.standing(there, "")
+        if refusal and not stands.working:
+            raise refusal
+        tell(stands, time.monotonic() - begun)
         time.sleep(pause)
+
+
+def _asked_to_go(sagemaker: Any, name: str) -> InputError | None:
+    """Ask for an endpoint's deletion; what SageMaker has against it, if it has."""
+    try:
+        ask(sagemaker, "delete_endpoint", f"The endpoint {name} cannot be deleted", EndpointName=name)
+    except MissingError:
+        return None
+    except InputError as error:
+        return error
+    return None
 
 
 def _removed(client: Any, operation: str, thing: str, gone: Undeployed, request: dict[str, Any]) -> None:

@@ -252,19 +252,28 @@ def study_of(plan: Plan) -> Any:
 def storage_told(plan: Plan) -> Iterator[None]:
     """Raise OutsideError or UsageError where the storage cannot be had."""
     import optuna
-    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+    from sqlalchemy.exc import SQLAlchemyError
 
     place = "the study's file" if plan.storage is None else "the storage"
     try:
         yield
-    except ArgumentError as error:
-        raise UsageError("--storage is no database's URL", _line(error), "--storage postgresql://…") from None
     except ImportError as error:
         if plan.storage is None:
             raise
         raise UsageError("--storage cannot be reached", _line(error), "install that database's client") from None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise OutsideError(f"{place.capitalize()} cannot be used", _line(error), "the same command goes on") from None
+
+
+def refuse_storage(url: str) -> None:
+    """Raise UsageError where a storage's URL is none."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(url)
+    except ArgumentError as error:
+        raise UsageError("--storage is no database's URL", _line(error), "--storage postgresql://…") from None
 
 
 def attempts_of(study: Any) -> list[Attempt]:

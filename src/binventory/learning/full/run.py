@@ -20,7 +20,7 @@ from binventory.counting.bundle import Bundle, Input
 from binventory.counting.head import Head
 from binventory.counting.trunk import OnnxTrunk
 from binventory.data.catalogue import Catalogue, Row
-from binventory.errors import BundleError, UsageError
+from binventory.errors import BundleError, StoppedError, UsageError
 from binventory.flow import Track, untracked
 from binventory.learning import export, features, fitting, metrics, quick
 from binventory.learning.full import camera, curve, loop, pictures
@@ -126,6 +126,8 @@ def tried(plan: Plan, heard: Callable[[dict[str, float]], None]) -> Judgement:
     with joined() as processes:
         try:
             _fine_tune(plan, processes, lambda _: None, untracked, kept, heard)
+        except StoppedError:
+            raise  # what is saved is gone on from
         except Exception:
             forget(plan)
             raise
