@@ -17,7 +17,7 @@ import pytest
 
 from binventory.cli import main
 from s3server import S3Server
-from wire import hosting, packages, transform
+from wire import beside, hosting, packages, transform
 from wire.hosting import Hosting
 from wire.server import REGION, Wire, serving
 from wire.store import Store
@@ -83,6 +83,7 @@ def standing(bucket: S3Server, folder: Path) -> Iterator[Cloud]:
     with serving() as wire:
         environment["AWS_ENDPOINT_URL"] = wire.endpoint
         books = hosting.install(wire, Store(bucket))
+        beside.install(books)
         transform.install(books)
         packages.install(books)
         wire.on("SageMaker.ListTrainingJobs", lambda _: {"TrainingJobSummaries": []})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from s3server import S3Server
-from wire import hosting, packages, transform, world
+from wire import beside, hosting, packages, transform, world
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -81,6 +81,7 @@ def test_it_runs_on_sagemaker_too(bucket: S3Server, tmp_path: Path, monkeypatch:
     """Against S3 and a SageMaker on loopback, whose jobs run in the real toolkit and whose endpoint is our server."""
     with world.made(bucket, tmp_path / "opt") as aws:
         books = hosting.install(aws.wire, aws.store)
+        beside.install(books)
         transform.install(books)
         packages.install(books)
         cells = run(tmp_path, monkeypatch, BINVENTORY_MODE="sagemaker",

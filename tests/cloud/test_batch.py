@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ def test_the_request_is_one_that_the_services_model_takes_and_stays_below_its_hu
     request = job_request(BATCH, BATCH.id, "s3://b/out/x.manifest")
     assert not list(contract.problems("sagemaker", "CreateTransformJob", request))
     assert request["MaxPayloadInMB"] * request["MaxConcurrentTransforms"] <= 100
+
+
+def test_no_key_is_asked_for_disks_that_machines_bring() -> None:
+    assert job_request(BATCH, "j", "s3://b/m")["TransformResources"]["VolumeKmsKeyId"] == "key"
+    request = job_request(replace(BATCH, instance="ml.g4dn.xlarge"), "j", "s3://b/m")
+    assert "VolumeKmsKeyId" not in request["TransformResources"]
+    assert request["TransformOutput"]["KmsKeyId"] == "key"
 
 
 def test_the_manifest_names_what_is_counted_below_its_prefix() -> None:

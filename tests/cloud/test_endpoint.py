@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from binventory.cloud import contract
 from binventory.cloud import endpoint as endpoints
-from binventory.cloud.endpoint import Instances, Network, Package, Packed, Serverless, Wanted
+from binventory.cloud.batch import PAYLOAD_MB
+from binventory.cloud.endpoint import Hardware, Instances, Network, Package, Packed, Serverless, Wanted
 from binventory.errors import UsageError
 from clouds import IMAGE, ROLE
 
@@ -33,6 +34,7 @@ def test_every_request_is_one_that_the_services_models_take(wanted: Wanted) -> N
         ("sagemaker", "CreateEndpointConfig", endpoints.config_request(wanted)),
         ("sagemaker", "CreateEndpoint", endpoints.endpoint_request(wanted)),
         ("sagemaker", "UpdateEndpoint", endpoints.update_request(wanted)),
+        ("sagemaker", "UpdateEndpoint", endpoints.update_request(wanted, retain=True)),
         ("scheduler", "CreateSchedule", endpoints.schedule_request("bins", NOW, ROLE)),
     ]
     if isinstance(wanted.hardware, Instances):
@@ -72,6 +74,35 @@ def test_the_schedule_asks_for_the_deletion_once_and_goes() -> None:
     assert request["Target"]["Arn"] == "arn:aws-cn:scheduler:::aws-sdk:sagemaker:deleteEndpoint"
     assert request["Target"]["Input"] == '{"EndpointName": "bins"}'
     assert request["ActionAfterCompletion"] == "DELETE"
+
+
+def test_no_key_is_asked_for_where_machines_bring_their_own_disks() -> None:
+    keyed = replace(WANTED, kms="key")
+    assert endpoints.config_request(keyed)["KmsKeyId"] == "key"
+    assert "KmsKeyId" not in endpoints.config_request(replace(keyed, hardware=Instances("ml.g5.xlarge")))
+
+
+def test_awss_own_image_takes_what_a_batch_sends() -> None:
+    environment = endpoints.dlc_environment("eu-central-1")
+    assert int(environment["TS_MAX_REQUEST_SIZE"]) == PAYLOAD_MB * 1024 * 1024
+
+
+@pytest.mark.parametrize(("wanted", "type", "count", "kept"), [
+    (Instances("ml.m5.large", 1, 4), "ml.m5.large", 3, True),
+    (Instances("ml.m5.large", 1, 2), "ml.m5.large", 3, True),
+    (Instances("ml.m5.large", 3, 4), "ml.m5.large", 2, False),
+    (Instances("ml.m5.large", 1, 4), "ml.m5.xlarge", 3, False),
+    (Instances("ml.m5.large", 1, 4), None, 3, False),
+    (Instances("ml.m5.large", 2, 2), "ml.m5.large", 3, False),
+    (Serverless(), "ml.m5.large", 3, False),
+])  # fmt: skip
+def test_an_update_keeps_a_number_of_machines_that_stays_meaningful(
+    wanted: Hardware, type: str | None, count: int, kept: bool
+) -> None:
+    variant = {"VariantName": "AllTraffic"} | ({"InstanceType": type} if type else {})
+    described = {"ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": count}]}
+    config = {"ProductionVariants": [variant]}
+    assert endpoints.retains(replace(WANTED, hardware=wanted), described, config) is kept
 
 
 @pytest.mark.parametrize(("wrong", "said"), [

@@ -152,6 +152,103 @@ def test_the_same_again_changes_nothing_and_another_wish_updates(up: Cloud) -> N
     assert len(up.books.policies) == 1
 
 
+def lost() -> None:
+    raise RefusalError("InternalFailure", "the answer is lost", 500)
+
+
+def test_an_endpoint_whose_creation_was_answered_by_nobody_is_waited_for_and_keeps_its_schedule(cloud: Cloud) -> None:
+    cloud.wire.then("CreateEndpoint", lost)  # boto3 asks again, and is told that it exists already
+    (up,) = cloud.rows(*deploy(cloud, "--scheduler-role", ROLE))
+    assert up["outcome"] == "made"
+    assert "binventory-new" in cloud.books.schedules
+    assert cloud.run("cloud", "undeploy", "new").returncode == 0
+
+
+def test_an_update_that_was_answered_by_nobody_is_waited_for(up: Cloud) -> None:
+    up.wire.then("UpdateEndpoint", lost)
+    (done,) = up.rows(*deploy(up, name="bins", image=IMAGE + "1"))
+    assert done["outcome"] == "updated"
+    assert up.books.endpoints["bins"].config == done["config"]
+
+
+def test_a_failed_look_at_an_update_removes_nothing_that_may_be_in_use(up: Cloud) -> None:
+    expired = RefusalError("ExpiredTokenException", "The security token has expired", 403)
+    up.wire.then("UpdateEndpoint", lambda: up.wire.fail("DescribeEndpoint", expired))
+    done = up.run(*deploy(up, name="bins", image=IMAGE + "2"))
+    assert done.returncode == 3
+    assert "How the endpoint bins comes along is not known" in done.stderr
+    assert "binventory cloud alive" in done.stderr
+    for thread in up.books.threads:
+        thread.join(20)
+    assert up.books.endpoints["bins"].config in up.books.configs
+    (again,) = up.rows(*deploy(up, name="bins", image=IMAGE + "2"))
+    assert again["outcome"] == "same"
+
+
+def test_an_endpoint_that_cannot_be_removed_keeps_its_schedule_and_is_told(cloud: Cloud) -> None:
+    cloud.wire.fail("RegisterScalableTarget", RefusalError("AccessDeniedException", DENIED.format("x:Y"), 400))
+    cloud.wire.fail("DeleteEndpoint", RefusalError("AccessDeniedException", DENIED.format("sagemaker:Delete"), 400))
+    done = cloud.run(*deploy(cloud, "--max", "4", "--scheduler-role", ROLE))
+    assert done.returncode == 3
+    assert "and something is left: The endpoint new cannot be deleted" in done.stderr
+    assert "binventory cloud undeploy new" in done.stderr
+    assert "binventory-new" in cloud.books.schedules
+    assert cloud.run("cloud", "undeploy", "new").returncode == 0
+    assert nothing_new_costs(cloud)
+
+
+def test_a_schedule_that_outlived_its_endpoint_does_not_end_the_next_one(cloud: Cloud) -> None:
+    cloud.books.schedules["binventory-new"] = {"Name": "binventory-new"}
+    kept = [word for word in deploy(cloud) if word not in ("--stop-after", "8h")]
+    assert cloud.run(*kept, "--keep").returncode == 0
+    assert "binventory-new" not in cloud.books.schedules
+    assert cloud.run("cloud", "undeploy", "new").returncode == 0
+
+
+def test_an_update_keeps_the_machines_that_calls_have_started(up: Cloud) -> None:
+    assert up.run(*deploy(up, "--max", "4", name="bins")).returncode == 0
+    up.books.endpoints["bins"].machines = 3
+    assert up.run(*deploy(up, "--max", "4", name="bins", image=IMAGE + "3")).returncode == 0
+    assert up.books.endpoints["bins"].machines == 3
+    assert [one["MaxCapacity"] for one in up.books.targets.values()] == [4]
+    assert up.run(*deploy(up, name="bins", image=IMAGE + "4")).returncode == 0
+    assert up.books.endpoints["bins"].machines is None
+
+
+def test_what_costs_is_told_where_little_is_known_of_it(up: Cloud) -> None:
+    one = up.books.endpoints["bins"]
+    config = up.books.configs.pop(one.config)
+    (row,) = [row for row in up.rows("cloud", "alive", status=1) if row["kind"] == "endpoint"]
+    assert (row["size"], row["hour"]) == ("1 x ?", None)
+    shadow = {"VariantName": "shadow", "InitialInstanceCount": 2, "InstanceType": "ml.m5.large"}
+    up.books.configs[one.config] = {**config, "ShadowProductionVariants": [shadow]}
+    (row,) = [row for row in up.rows("cloud", "alive", status=1) if row["kind"] == "endpoint"]
+    assert row["size"] == "1 x ml.m5.large, 2 x ml.m5.large"
+    up.books.configs[one.config] = {**config, "ProductionVariants": [{"VariantName": "AllTraffic", "InstancePools": [],
+                                                                     "InitialInstanceCount": 1}]}  # fmt: skip
+    up.books.others["ListMlflowTrackingServers"].append({
+        "TrackingServerName": "mlflow", "IsActive": "Active", "MlflowVersion": "3.0", "CreationTime": 1.7e9,
+    })  # fmt: skip
+    found = {row["kind"]: row for row in up.rows("cloud", "alive", status=1)}
+    up.books.others["ListMlflowTrackingServers"].clear()
+    up.books.configs[one.config] = config
+    assert (found["endpoint"]["size"], found["endpoint"]["hour"]) == ("1 x ?", None)
+    assert (found["MLflow server"]["name"], found["MLflow server"]["month"]) == ("mlflow", None)
+
+
+def test_a_batch_that_is_stopping_still_costs(cloud: Cloud) -> None:
+    cloud.books.transforms["left"] = {
+        "TransformJobName": "left", "TransformJobStatus": "Stopping", "CreationTime": 1.7e9,
+        "TransformJobArn": "arn:aws:sagemaker:eu-central-1:123456789012:transform-job/left",
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 2},
+    }  # fmt: skip
+    rows = cloud.rows("cloud", "alive", status=1)
+    del cloud.books.transforms["left"]
+    assert [(row["name"], row["size"]) for row in rows if row["kind"] == "batch transform"] == [
+        ("left", "2 x ml.m5.large")
+    ]
+
+
 def test_what_others_have_made_is_shown_and_not_touched(up: Cloud) -> None:
     (place,) = [key for key in up.books.tags if key.endswith(":endpoint/bins")]
     kept = dict(up.books.tags[place])

@@ -6,74 +6,24 @@ A model's archive is fetched from S3 and unpacked into a folder as SageMaker doe
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import signal
-import subprocess
-import sys
-import tarfile
-import tempfile
 import threading
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from s3server import free_ports
-from wire.server import RefusalError, Reply, Request, Wire, arn, paged, refuse_invalid
+from wire.container import Container, stood_up
+from wire.server import RefusalError, Reply, Request, Wire, arn, paged
 from wire.store import Store
-
-_READY_S = 60
-
-
-@dataclass(slots=True)
-class Container:
-    """A running hosting app, over a folder into which the model's archive was unpacked."""
-
-    folder: tempfile.TemporaryDirectory[str]
-    process: subprocess.Popen[bytes]
-    port: int
-
-    def call(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
-        """What the app answers, whatever its status. Raises OSError where it does not."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", body, dict(headers or {}), method=method
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return Reply(answer.read(), answer.status, {"Content-Type": answer.headers.get("Content-Type", "")})
-        except urllib.error.HTTPError as error:
-            return Reply(error.read(), error.code, {"Content-Type": error.headers.get("Content-Type", "")})
-
-    def healthy(self) -> bool:
-        """Whether ``/ping`` says 200."""
-        try:
-            return self.call("GET", "/ping").status == 200
-        except OSError:
-            return False
-
-    def end(self) -> None:
-        """End it as SageMaker does: SIGTERM, and SIGKILL where that does not do."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(5)
-        self.folder.cleanup()
 
 
 @dataclass(slots=True)
 class Endpoint:
-    """An endpoint's books and its container."""
+    """An endpoint's books and its container. ``coming``: the configuration of an update; ``machines``: how many
+    autoscaling has made of them, None for as many as the configuration says."""
 
     config: str
     status: str
@@ -82,6 +32,8 @@ class Endpoint:
     tags: list[dict[str, str]]
     reason: str = ""
     container: Container | None = None
+    coming: str = ""
+    machines: int | None = None
 
 
 @dataclass(slots=True)
@@ -101,7 +53,7 @@ class Hosting:
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     others: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """What listings say of what this wire does not run: notebooks, apps, clusters, processing jobs."""
+    """What listings say of what this wire does not run: notebooks, apps, clusters, processing jobs, MLflow."""
     broken: set[str] = field(default_factory=set)
     threads: list[threading.Thread] = field(default_factory=list)
 
@@ -120,7 +72,8 @@ class Hosting:
 
 
 _OTHERS = (("ListNotebookInstances", "NotebookInstances"), ("ListApps", "Apps"), ("ListClusters", "ClusterSummaries"),
-           ("ListProcessingJobs", "ProcessingJobSummaries"))  # fmt: skip
+           ("ListProcessingJobs", "ProcessingJobSummaries"),
+           ("ListMlflowTrackingServers", "TrackingServerSummaries"))  # fmt: skip
 
 
 def install(wire: Wire, store: Store) -> Hosting:
@@ -131,12 +84,7 @@ def install(wire: Wire, store: Store) -> Hosting:
         wire.on(f"SageMaker.{name}", locked(books, answer))
     for name, key in _OTHERS:
         wire.on(f"SageMaker.{name}", partial(paged, books.others.setdefault(name, []), key=key))
-    for name, answer in _SCALING.items():
-        wire.on(f"AnyScaleFrontendService.{name}", locked(books, answer))
     wire.route("POST", r"/endpoints/([^/]+)/invocations", lambda request: _invoke(books, request))
-    wire.route("POST", r"/schedules/([^/]+)", lambda request: _schedule(books, request, new=True))
-    wire.route("PUT", r"/schedules/([^/]+)", lambda request: _schedule(books, request, new=False))
-    wire.route("DELETE", r"/schedules/([^/]+)", lambda request: _unschedule(books, request))
     return books
 
 
@@ -259,7 +207,8 @@ def _update_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
         raise missing("endpoint-config", config)
     if f"endpoint/{name}/variant/AllTraffic" in books.targets:
         raise RefusalError("ValidationException", "The variant AllTraffic is registered as a scalable target.")
-    one.status = "Updating"
+    one.status, one.coming = "Updating", config
+    one.machines = one.machines if request.get("RetainAllVariantProperties") else None
     books.later(_start, books, name, config)
     return {"EndpointArn": arn("endpoint", name)}
 
@@ -275,7 +224,7 @@ def _start(books: Hosting, name: str, config: str) -> None:
                 container.end()
             return
         old, updating = one.container, one.status == "Updating"
-        one.changed = now()
+        one.changed, one.coming = now(), ""
         if container is None and updating:
             one.status, one.reason = "InService", reason
             return
@@ -283,40 +232,6 @@ def _start(books: Hosting, name: str, config: str) -> None:
         one.container, one.config = container, config
     if old:
         old.end()
-
-
-def stood_up(
-    books: Hosting, model: Mapping[str, Any], more: Mapping[str, str] | None = None
-) -> tuple[Container | None, str]:
-    """The container of a model, up and healthy; or None, and why. ``more``: what a batch adds to its environment."""
-    given = model["PrimaryContainer"]
-    if package := given.get("ModelPackageName"):
-        given = books.packages[package]["InferenceSpecification"]["Containers"][0]
-    folder = tempfile.TemporaryDirectory(prefix="binventory-endpoint-")
-    with tarfile.open(fileobj=io.BytesIO(books.store.read(given["ModelDataUrl"])), mode="r:gz") as archive:
-        archive.extractall(folder.name, filter="data")
-    if given["Image"] in books.broken:
-        folder.cleanup()
-        return None, "The primary container for production variant AllTraffic did not pass the ping health check."
-    process, port = _serve(folder.name, {**given.get("Environment", {}), **(more or {})})
-    container = Container(folder, process, port)
-    until = time.monotonic() + _READY_S
-    while time.monotonic() < until and process.poll() is None:
-        if container.healthy():
-            return container, ""
-        time.sleep(0.1)
-    container.end()
-    return None, "The primary container for production variant AllTraffic did not pass the ping health check."
-
-
-def _serve(model: str, environment: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
-    (port,) = free_ports(1)
-    keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SM_", "SAGEMAKER_"))}
-    command = [sys.executable, "-m", "binventory", "serve", "--hosting", "--bundle", model, "--host", "127.0.0.1",
-               "--port", str(port)]  # fmt: skip
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, env={**keep, **environment}, stdout=quiet, stderr=quiet, start_new_session=True)
-    return process, port
 
 
 def _endpoint(books: Hosting, name: str) -> Endpoint:
@@ -329,14 +244,17 @@ def _describe_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any
     name = request["EndpointName"]
     one = _endpoint(books, name)
     variants = []
-    for variant in books.configs[one.config]["ProductionVariants"]:
+    for variant in books.configs.get(one.config, {}).get("ProductionVariants", ()):
         there: dict[str, Any] = {"VariantName": variant["VariantName"]}
         if "ServerlessConfig" in variant:
             there["CurrentServerlessConfig"] = variant["ServerlessConfig"]
         else:
-            there["CurrentInstanceCount"] = there["DesiredInstanceCount"] = variant["InitialInstanceCount"]
+            count = variant["InitialInstanceCount"] if one.machines is None else one.machines
+            there["CurrentInstanceCount"] = there["DesiredInstanceCount"] = count
         variants.append(there)
-    said = {"FailureReason": one.reason} if one.reason else {}
+    said: dict[str, Any] = {"FailureReason": one.reason} if one.reason else {}
+    if one.coming:
+        said["PendingDeploymentSummary"] = {"EndpointConfigName": one.coming}
     return {
         "EndpointName": name, "EndpointArn": arn("endpoint", name), "EndpointConfigName": one.config,
         "EndpointStatus": one.status, "CreationTime": one.made, "LastModifiedTime": one.changed,
@@ -406,71 +324,10 @@ def _list_tags(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     return {"Tags": [{"Key": key, "Value": value} for key, value in found.items()]}
 
 
-def _register(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    name = request["ResourceId"].split("/")[1]
-    one = books.endpoints.get(name)
-    if one is None or one.status != "InService":
-        raise RefusalError("ValidationException", f"The endpoint {name} is not in service.")
-    books.targets[request["ResourceId"]] = request
-    return {}
-
-
-def _deregister(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    if books.targets.pop(request["ResourceId"], None) is None:
-        raise RefusalError("ObjectNotFoundException", f"No scalable target registered for {request['ResourceId']}")
-    books.policies.pop(request["ResourceId"], None)
-    return {}
-
-
-def _policy(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    if request["ResourceId"] not in books.targets:
-        raise RefusalError("ObjectNotFoundException", f"No scalable target registered for {request['ResourceId']}")
-    books.policies[request["ResourceId"]] = request
-    return {"PolicyARN": "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:x", "Alarms": []}
-
-
-def _targets(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    found = [one for place, one in books.targets.items() if place in request.get("ResourceIds", books.targets)]
-    return {"ScalableTargets": [{**one, "RoleARN": "arn:aws:iam::123456789012:role/x", "CreationTime": now()}
-                                for one in found]}  # fmt: skip
-
-
-def _policies(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
-    found = [one for place, one in books.policies.items() if place == request["ResourceId"]]
-    return {"ScalingPolicies": [{**one, "PolicyARN": "arn:aws:autoscaling:x", "CreationTime": now()}
-                                for one in found]}  # fmt: skip
-
-
-def _schedule(books: Hosting, request: Request, new: bool) -> Reply:
-    name = urllib.parse.unquote(request.caught[0])
-    given = {"Name": name, **json.loads(request.body)}
-    books.wire.asked.append(("CreateSchedule" if new else "UpdateSchedule", given))
-    refuse_invalid("scheduler", "CreateSchedule" if new else "UpdateSchedule", given)
-    if new and name in books.schedules:
-        raise RefusalError("ConflictException", f"Schedule {name} already exists.", 409)
-    if not new and name not in books.schedules:
-        raise RefusalError("ResourceNotFoundException", f"Schedule {name} does not exist.", 404)
-    books.schedules[name] = given
-    place = f"arn:aws:scheduler:eu-central-1:123456789012:schedule/default/{name}"
-    return Reply(json.dumps({"ScheduleArn": place}).encode(), 200, {"Content-Type": "application/json"})
-
-
-def _unschedule(books: Hosting, request: Request) -> Reply:
-    name = urllib.parse.unquote(request.caught[0])
-    books.wire.asked.append(("DeleteSchedule", {"Name": name}))
-    if books.schedules.pop(name, None) is None:
-        raise RefusalError("ResourceNotFoundException", f"Schedule {name} does not exist.", 404)
-    return Reply(b"{}", 200, {"Content-Type": "application/json"})
-
-
 _ANSWERS: dict[str, Any] = {
     "CreateModel": _create_model, "DescribeModel": _describe_model, "DeleteModel": _delete_model,
     "ListModels": _list_models, "CreateEndpointConfig": _create_config, "DescribeEndpointConfig": _describe_config,
     "DeleteEndpointConfig": _delete_config, "ListEndpointConfigs": _list_configs,
     "CreateEndpoint": _create_endpoint, "UpdateEndpoint": _update_endpoint, "DescribeEndpoint": _describe_endpoint,
     "DeleteEndpoint": _delete_endpoint, "ListEndpoints": _list_endpoints, "AddTags": _add_tags, "ListTags": _list_tags,
-}  # fmt: skip
-_SCALING = {
-    "DescribeScalableTargets": _targets, "DescribeScalingPolicies": _policies, "RegisterScalableTarget": _register,
-    "DeregisterScalableTarget": _deregister, "PutScalingPolicy": _policy,
 }  # fmt: skip

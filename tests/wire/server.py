@@ -75,6 +75,7 @@ class Wire:
         self._answers: dict[str, Answer] = {}
         self._routes: list[tuple[str, re.Pattern[str], RouteAnswer]] = []
         self._faults: dict[str, list[RefusalError | bytes]] = {}
+        self._then: dict[str, Callable[[], None]] = {}
         self._endings: list[Callable[[], None]] = []
         self.route("POST", "/", self._query)
 
@@ -95,6 +96,11 @@ class Wire:
         body that breaks off in its middle."""
         self._faults.setdefault(operation, []).extend(faults)
 
+    def then(self, operation: str, do: Callable[[], None]) -> None:
+        """Have ``do`` called once, when an operation has been done and before it is answered. Where it raises
+        ``RefusalError``, what was done stands, and its answer is lost."""
+        self._then[operation] = do
+
     def planned(self, operation: str) -> RefusalError | bytes | None:
         """The fault that is planned for this request, taken out of the plan."""
         with self.lock:
@@ -110,7 +116,9 @@ class Wire:
         if known is None:
             raise RefusalError("UnknownOperationException", f"{target} is not answered here")
         refuse_invalid(SERVICES[prefix], operation, given)
-        return json.dumps(known(given), default=_seconds).encode()
+        found = known(given)
+        self._then.pop(operation, lambda: None)()
+        return json.dumps(found, default=_seconds).encode()
 
     def routed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """What a path answers. Raises RefusalError."""

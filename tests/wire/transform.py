@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from wire.hosting import Hosting, locked, missing, now, remember, stood_up
+from wire.container import stood_up
+from wire.hosting import Hosting, locked, missing, now, remember
 from wire.server import RefusalError, Reply, arn, paged
 from wire.store import Store, split
 

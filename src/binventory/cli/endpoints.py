@@ -13,9 +13,10 @@ from binventory.cli.data import JsonOption
 from binventory.errors import BinventoryError, UsageError
 
 if TYPE_CHECKING:
-    from binventory.cloud.deploying import Deployed, Undeployed
+    from binventory.cloud.deploying import Deployed
     from binventory.cloud.endpoint import Hardware, Network, Package, Packed, Standing, Wanted
     from binventory.cloud.session import Session
+    from binventory.cloud.settling import Undeployed
     from binventory.counting.bundle import Bundle
 
 RegionOption = Annotated[

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from binventory.cloud import deploying, prices
+from binventory.cloud import deploying, prices, settling
 from binventory.cloud import endpoint as endpoints
 from binventory.cloud.artefact import place
 from binventory.cloud.endpoint import Hardware, Instances
 from binventory.cloud.session import Session, ask, pages, told
-from binventory.errors import BinventoryError
+from binventory.errors import BinventoryError, MissingError
 
 HOURS = 730.0
 """Hours of a month, as AWS's own calculator has them."""
@@ -89,7 +89,7 @@ def look(aws: Session, price: Price) -> Iterator[Cost | BinventoryError]:
     Raises where nothing can be asked at all: no credentials, no network.
     """
     sagemaker = aws.client("sagemaker")
-    listings: tuple[tuple[str, Callable[[], Iterator[Cost]]], ...] = (
+    listings: tuple[tuple[str, Callable[[], Iterator[Cost | BinventoryError]]], ...] = (
         ("endpoints", lambda: _endpoints(aws, sagemaker, price)),
         ("training jobs", lambda: _jobs(sagemaker, price, _TRAINING)),
         ("batch transforms", lambda: _jobs(sagemaker, price, _TRANSFORM)),
@@ -97,6 +97,7 @@ def look(aws: Session, price: Price) -> Iterator[Cost | BinventoryError]:
         ("notebooks", lambda: _notebooks(sagemaker, price)),
         ("Studio's apps", lambda: _apps(sagemaker, price)),
         ("clusters", lambda: _clusters(sagemaker, price)),
+        ("MLflow's servers", lambda: _tracking(sagemaker)),
         ("models", lambda: _stored(aws, sagemaker)),
     )
     answered = False
@@ -110,41 +111,74 @@ def look(aws: Session, price: Price) -> Iterator[Cost | BinventoryError]:
             yield type(error)(f"What {kind} cost is not known", error.why, error.next)
 
 
-def _endpoints(aws: Session, sagemaker: Any, price: Price) -> Iterator[Cost]:
-    what = "What endpoints cost cannot be told"
-    for one in pages(sagemaker, "list_endpoints", what, "Endpoints"):
-        there = deploying.described(aws, one["EndpointName"])
-        if there is None or there["EndpointStatus"] in ("Failed", "Deleting", "OutOfService"):
-            continue  # machines that never came up, or are going, are not paid for
-        config = ask(sagemaker, "describe_endpoint_config", what, EndpointConfigName=there["EndpointConfigName"])
-        tags = deploying.tags_of(sagemaker, one["EndpointArn"])
-        sizes, hour = _variants(there.get("ProductionVariants") or [], config["ProductionVariants"], price)
-        yield Cost("endpoint", one["EndpointName"], sizes, hour, there["CreationTime"], _ours(tags),
-                   deploying.stop_of(tags), lasts=hour != 0)  # fmt: skip
+def _endpoints(aws: Session, sagemaker: Any, price: Price) -> Iterator[Cost | BinventoryError]:
+    """What each endpoint costs; one that cannot be looked at is an error, and the others go on."""
+    for one in pages(sagemaker, "list_endpoints", "What endpoints cost cannot be told", "Endpoints"):
+        try:
+            cost = _endpoint(aws, sagemaker, one, price)
+        except BinventoryError as error:
+            yield type(error)(f"What the endpoint {one['EndpointName']} costs is not known", error.why, error.next)
+            continue
+        if cost:
+            yield cost
+
+
+def _endpoint(aws: Session, sagemaker: Any, one: Mapping[str, Any], price: Price) -> Cost | None:
+    name = one["EndpointName"]
+    there = settling.described(aws, name)
+    if there is None or there["EndpointStatus"] in ("Failed", "Deleting", "OutOfService"):
+        return None  # machines that never came up, or are going, are not paid for
+    try:
+        config = ask(sagemaker, "describe_endpoint_config", f"What {name} costs cannot be told",
+                     EndpointConfigName=there["EndpointConfigName"])  # fmt: skip
+    except MissingError:  # deleted by hand, and the machines run on
+        config = {}
+    tags = deploying.tags_of(sagemaker, one["EndpointArn"])
+    running, configured = _all_variants(there), _all_variants(config)
+    sizes, hour = _variants(running, configured or running, price)
+    return Cost("endpoint", name, sizes, hour, there["CreationTime"], _ours(tags), deploying.stop_of(tags),
+                lasts=hour != 0)  # fmt: skip
+
+
+def _all_variants(of: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The variants that answer, and those that only get a copy of the calls: both are paid for."""
+    return [*(of.get("ProductionVariants") or ()), *(of.get("ShadowProductionVariants") or ())]
 
 
 def _variants(
     running: list[Mapping[str, Any]], configured: list[Mapping[str, Any]], price: Price
 ) -> tuple[str, float | None]:
-    """What an endpoint's variants consist of, and what they cost an hour together."""
+    """What an endpoint's variants consist of, and what they cost an hour together; None where a price is unknown."""
     now = {one["VariantName"]: one for one in running}
     sizes, hours = [], []
     for variant in configured:
-        serverless = variant.get("ServerlessConfig")
         there = now.get(variant["VariantName"], {})
-        if serverless:
-            warm = serverless.get("ProvisionedConcurrency", 0)
-            gigabytes = serverless["MemorySizeInMB"] / 1024
-            sizes.append(f"serverless, {gigabytes:g} GB, {warm} kept warm" if warm else f"serverless, {gigabytes:g} GB")
-            each = price("serverless", "provisioned") if warm else 0.0
-            hours.append(None if each is None else each * gigabytes * warm)
-            continue
-        count = there.get("CurrentInstanceCount", variant.get("InitialInstanceCount", 1))
-        sizes.append(f"{count} x {variant['InstanceType']}")
-        each = price("hosting", variant["InstanceType"])
-        hours.append(None if each is None else each * count)
+        size, hour = _variant(there, variant, price)
+        sizes.append(size)
+        hours.append(hour)
     known = [hour for hour in hours if hour is not None]
-    return ", ".join(sizes), sum(known) if len(known) == len(hours) else None
+    return ", ".join(sizes) or "?", sum(known) if hours and len(known) == len(hours) else None
+
+
+def _variant(there: Mapping[str, Any], configured: Mapping[str, Any], price: Price) -> tuple[str, float | None]:
+    """A variant, of one type of machines, of several (instance pools), or without any (serverless)."""
+    serverless = configured.get("ServerlessConfig") or there.get("CurrentServerlessConfig")
+    if serverless:
+        warm = serverless.get("ProvisionedConcurrency", 0)
+        gigabytes = serverless["MemorySizeInMB"] / 1024
+        size = f"serverless, {gigabytes:g} GB, {warm} kept warm" if warm else f"serverless, {gigabytes:g} GB"
+        each = price("serverless", "provisioned") if warm else 0.0
+        return size, None if each is None else each * gigabytes * warm
+    pools = there.get("InstancePools")
+    if pools:
+        machines = [(int(one.get("CurrentInstanceCount") or 0), str(one.get("InstanceType", "?"))) for one in pools]
+    else:
+        count = int(there.get("CurrentInstanceCount", configured.get("InitialInstanceCount", 1)))
+        machines = [(count, str(configured.get("InstanceType", "?")))]
+    hours = [None if (each := price("hosting", type)) is None else each * count for count, type in machines]
+    known = [hour for hour in hours if hour is not None]
+    size = " + ".join(f"{count} x {type}" for count, type in machines)
+    return size, sum(known) if len(known) == len(hours) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +205,14 @@ _PROCESSING = _Kind(
 
 
 def _jobs(sagemaker: Any, price: Price, kind: _Kind) -> Iterator[Cost]:
+    """Jobs that run, and those that are stopping, whose machines are paid for until they have stopped."""
     what = f"What {kind.name}s cost cannot be told"
-    for one in pages(sagemaker, kind.listing, what, kind.key, StatusEquals="InProgress"):
-        name = one[kind.named]
+    found = {
+        one[kind.named]: one
+        for status in ("InProgress", "Stopping")
+        for one in pages(sagemaker, kind.listing, what, kind.key, StatusEquals=status)
+    }
+    for name, one in found.items():
         there = ask(sagemaker, kind.describing, what, **{kind.named: name})
         machines: Mapping[str, Any] = there
         for step in kind.machines:
@@ -214,6 +253,15 @@ def _clusters(sagemaker: Any, price: Price) -> Iterator[Cost]:
         known = [hour for hour in hours if hour is not None]
         yield Cost("cluster", one["ClusterName"], ", ".join(f"{count} x {type}" for type, count in groups),
                    sum(known) if len(known) == len(hours) else None, one.get("CreationTime"), ours=False)  # fmt: skip
+
+
+def _tracking(sagemaker: Any) -> Iterator[Cost]:
+    """MLflow's tracking servers, which cost by the hour until they are stopped. Their prices are in no table here."""
+    what = "What MLflow's servers cost cannot be told"
+    for one in pages(sagemaker, "list_mlflow_tracking_servers", what, "TrackingServerSummaries"):
+        if one.get("IsActive") == "Active" or one.get("TrackingServerStatus") in ("Creating", "Starting", "Stopping"):
+            yield Cost("MLflow server", one.get("TrackingServerName", "?"), f"MLflow {one.get('MlflowVersion', '?')}",
+                       None, one.get("CreationTime"), ours=False)  # fmt: skip
 
 
 def _stored(aws: Session, sagemaker: Any) -> Iterator[Cost]:

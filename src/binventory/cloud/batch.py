@@ -16,18 +16,18 @@ from datetime import datetime
 from typing import Any
 
 from binventory import objects
-from binventory.cloud import contract
+from binventory.cloud import contract, images
 from binventory.cloud.artefact import place
-from binventory.cloud.deploying import waits
+from binventory.cloud.endpoint import MOST_BATCH_MB
 from binventory.cloud.session import Session, ask
+from binventory.cloud.settling import waits
 from binventory.counting import wire
 from binventory.errors import BinventoryError, MissingError, OutsideError, PhotoError
 from binventory.flow import ahead
 from binventory.photo import SUFFIXES
 from binventory.records import Count
 
-PAYLOAD_MB = 25
-"""The largest photo that is sent: four of them at once stay below the hundred megabytes that SageMaker allows."""
+PAYLOAD_MB = MOST_BATCH_MB
 AT_ONCE = 4
 KIND = "application/x-image"
 SUFFIX = ".out"
@@ -84,7 +84,9 @@ def job_request(batch: Batch, job: str, manifest: str) -> dict[str, Any]:
     output: dict[str, Any] = {"S3OutputPath": batch.answers(job), "Accept": "application/json", "AssembleWith": "None"}
     resources: dict[str, Any] = {"InstanceType": batch.instance, "InstanceCount": batch.instances}
     if batch.kms:
-        output["KmsKeyId"] = resources["VolumeKmsKeyId"] = batch.kms
+        output["KmsKeyId"] = batch.kms
+        if not images.has_local_disk(batch.instance):  # for whose disks SageMaker refuses a key
+            resources["VolumeKmsKeyId"] = batch.kms
     own = {"binventory:batch": batch.source[:256]}
     return {
         "TransformJobName": job,

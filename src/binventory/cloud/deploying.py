@@ -5,22 +5,16 @@ when it ends and comes last when it begins, so that whatever fails in between co
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from binventory.cloud import contract, scaling
+from binventory.cloud import contract, scaling, settling
 from binventory.cloud import endpoint as endpoints
-from binventory.cloud.endpoint import Instances, Standing, Wanted
+from binventory.cloud.endpoint import Instances, Wanted
 from binventory.cloud.session import Session, ask, pages
-from binventory.errors import BinventoryError, InputError, MissingError, OutsideError
-
-LONGEST_WAIT = 15.0
-Outcome = Literal["made", "updated", "same"]
-Tell = Callable[[Standing, float], None]
-"""Is told how an endpoint stands, and for how many seconds it has been waited for."""
+from binventory.cloud.settling import Outcome, Tell, Undeployed
+from binventory.errors import BinventoryError, InputError, MissingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,84 +28,94 @@ class Deployed:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class Undeployed:
-    """What an endpoint left behind that is gone now, and what could not be removed and why."""
-
-    name: str
-    removed: list[str] = field(default_factory=list)
-    left: list[BinventoryError] = field(default_factory=list)
-
-
 def deploy(aws: Session, wanted: Wanted, scheduler: str | None, tell: Tell) -> Deployed:
     """Put up an endpoint and wait until it answers; one of that name is updated, or found to be the same.
 
     ``scheduler``: the role by which EventBridge Scheduler ends it at its stop time; without it only the tag says when.
     Raises as ``session.told`` does, and OutsideError where the endpoint does not come up; a new one that failed is
-    removed, one that was updated goes on as it was.
+    removed, one that was updated goes on as it was. Where SageMaker falls silent, nothing that may be in use is
+    removed, and the same deployment again waits on.
     """
     sagemaker = aws.client("sagemaker")
-    there = described(aws, wanted.name)
+    there = settling.described(aws, wanted.name)
     if there is not None:
         endpoints.refuse_strange(wanted.name, tags_of(sagemaker, there["EndpointArn"]))
         there = _usable(aws, wanted, there, tell)
-    if there is not None and there["EndpointConfigName"] == wanted.id:
+    if there is not None and endpoints.coming(there) == wanted.id:
         outcome: Outcome = "made" if there["EndpointStatus"] == "Creating" else "updated"  # which was interrupted
         if there["EndpointStatus"] == "InService":
             outcome = "same"
         else:
-            _awaited(aws, wanted, outcome, tell)
+            settling.awaited(aws, wanted, outcome, tell)
     elif there is not None:
         outcome = "updated"
-        _updated(aws, wanted, tell)
+        _updated(aws, wanted, there, tell)
     else:
         outcome = "made"
-        _made(aws, wanted, scheduler, tell)
-        return Deployed(wanted.name, outcome, wanted.stop, _ends(wanted, scheduler))
+        notes = _made(aws, wanted, scheduler, tell)
+        return Deployed(wanted.name, outcome, wanted.stop, _ends(wanted, scheduler), notes)
     scaling.put(aws, wanted.name, wanted.hardware)
     notes = _moved(aws, wanted, scheduler, there)
     _swept(aws, wanted.name, Undeployed(wanted.name), but=wanted.id)
     return Deployed(wanted.name, outcome, wanted.stop, _ends(wanted, scheduler), notes)
 
 
-def _made(aws: Session, wanted: Wanted, scheduler: str | None, tell: Tell) -> None:
-    """Make a new endpoint, its end before itself. What fails is removed."""
+def _made(aws: Session, wanted: Wanted, scheduler: str | None, tell: Tell) -> tuple[str, ...]:
+    """Make a new endpoint, its end before itself. What fails is removed. Gives notes of what could not be."""
     sagemaker, what = aws.client("sagemaker"), f"The endpoint {wanted.name} cannot be made"
     _refuse(wanted, scheduler, what)
     try:
         _unless_there(sagemaker, "create_model", what, endpoints.model_request(wanted))
         _unless_there(sagemaker, "create_endpoint_config", what, endpoints.config_request(wanted))
-        _schedule(aws, wanted, scheduler, new=True)
+        notes = _schedule(aws, wanted, scheduler)
+    except BinventoryError as error:
+        raise settling.with_rest(error, settling.undone(aws, wanted, "made", tell)) from None
+    try:
         ask(sagemaker, "create_endpoint", what, **endpoints.endpoint_request(wanted))
-    except BinventoryError:
-        _undone(aws, wanted, "made")
-        raise
-    _awaited(aws, wanted, "made", tell)
+    except BinventoryError as error:  # which may be told of a request whose first answer was lost
+        there = settling.looked(aws, wanted, error)
+        if there is None:
+            raise settling.with_rest(error, settling.undone(aws, wanted, "made", tell)) from None
+        if endpoints.coming(there) != wanted.id:  # someone else's, of this name, since we looked
+            raise settling.with_rest(error, settling.undone(aws, wanted, "updated", tell)) from None
+    settling.awaited(aws, wanted, "made", tell)
     hardware = wanted.hardware
     if isinstance(hardware, Instances) and hardware.most > hardware.least:
         try:
             scaling.put(aws, wanted.name, hardware)
-        except BinventoryError:
-            _undone(aws, wanted, "made")
-            raise
+        except BinventoryError as error:
+            raise settling.with_rest(error, settling.undone(aws, wanted, "made", tell)) from None
+    return notes
 
 
-def _updated(aws: Session, wanted: Wanted, tell: Tell) -> None:
-    """Let an endpoint run what is wanted instead. What fails is removed, and the endpoint goes on as it was."""
+def _updated(aws: Session, wanted: Wanted, there: dict[str, Any], tell: Tell) -> None:
+    """Let an endpoint run what is wanted instead. What is refused is removed, and the endpoint goes on as it was."""
     sagemaker, what = aws.client("sagemaker"), f"The endpoint {wanted.name} cannot be updated"
     _refuse(wanted, None, what)
     held = None
     try:
         _unless_there(sagemaker, "create_model", what, endpoints.model_request(wanted))
         _unless_there(sagemaker, "create_endpoint_config", what, endpoints.config_request(wanted))
+        running = _configuration(sagemaker, there["EndpointConfigName"], what)
         held = scaling.take(aws, wanted.name)  # SageMaker changes no machines whose number another service holds
-        ask(sagemaker, "update_endpoint", what, **endpoints.update_request(wanted))
-        _awaited(aws, wanted, "updated", tell)
-    except BinventoryError:
-        _undone(aws, wanted, "updated")
-        if held:
-            scaling.put_back(aws, held)
-        raise
+    except BinventoryError as error:
+        raise settling.with_rest(error, settling.undone(aws, wanted, "updated", tell)) from None
+    try:
+        retain = held is not None and endpoints.retains(wanted, there, running)
+        ask(sagemaker, "update_endpoint", what, **endpoints.update_request(wanted, retain))
+    except BinventoryError as error:  # which may be told of a request whose first answer was lost
+        now = settling.looked(aws, wanted, error)
+        if now is None or (endpoints.coming(now) != wanted.id and not endpoints.standing(now, wanted.id).working):
+            raise settling.with_rest(error, settling.undone(aws, wanted, "updated", tell, held)) from None
+    settling.awaited(aws, wanted, "updated", tell, held)
+
+
+def _configuration(sagemaker: Any, name: str, what: str) -> dict[str, Any]:
+    """``describe_endpoint_config``, empty where someone has deleted it."""
+    try:
+        return ask(sagemaker, "describe_endpoint_config", what, EndpointConfigName=name)
+    except MissingError:
+        return {}
 
 
 def modelled(aws: Session, wanted: Wanted) -> None:
@@ -130,12 +134,12 @@ def undeploy(aws: Session, name: str, tell: Tell) -> Undeployed:
     """
     sagemaker = aws.client("sagemaker")
     gone = Undeployed(name)
-    there = described(aws, name)
+    there = settling.described(aws, name)
     if there is not None:
         endpoints.refuse_strange(name, tags_of(sagemaker, there["EndpointArn"]))
-        _deleted(aws, name, tell)
+        settling.deleted(aws, name, tell)
         gone.removed.append(f"endpoint {name}")
-    _removed(aws.client("scheduler"), "delete_schedule", "its schedule", gone,
+    settling.removed(aws.client("scheduler"), "delete_schedule", "its schedule", gone,
              {"Name": endpoints.schedule_name(name)})  # fmt: skip
     try:
         if scaling.take(aws, name):
@@ -144,15 +148,6 @@ def undeploy(aws: Session, name: str, tell: Tell) -> Undeployed:
         gone.left.append(error)
     _swept(aws, name, gone)
     return gone
-
-
-def described(aws: Session, name: str) -> dict[str, Any] | None:
-    """``describe_endpoint``, None where there is none of that name."""
-    try:
-        return ask(aws.client("sagemaker"), "describe_endpoint", f"The endpoint {name} cannot be looked at",
-                   EndpointName=name)  # fmt: skip
-    except MissingError:
-        return None
 
 
 def tags_of(sagemaker: Any, arn: str) -> dict[str, str]:
@@ -186,14 +181,6 @@ def stop_of(tags: dict[str, str]) -> datetime | None:
     return endpoints.stamped(tags.get(endpoints.STOP, ""))
 
 
-def waits() -> Iterator[float]:
-    """Seconds between one look and the next: short at first, never above a quarter of a minute."""
-    pause = 0.5
-    while True:
-        yield pause
-        pause = min(pause * 1.5, LONGEST_WAIT)
-
-
 def _refuse(wanted: Wanted, scheduler: str | None, what: str) -> None:
     """Raise InputError for what the services' own models refuse, before anything is asked."""
     contract.refuse("sagemaker", "CreateModel", endpoints.model_request(wanted), what)
@@ -208,32 +195,12 @@ def _usable(aws: Session, wanted: Wanted, there: dict[str, Any], tell: Tell) -> 
     """What is there, None where it had failed and is deleted now. Raises InputError where it is busy otherwise."""
     stands = endpoints.standing(there, wanted.id)
     if stands.status in ("Failed", "OutOfService", "UpdateRollbackFailed", "Deleting"):
-        _deleted(aws, wanted.name, tell)
+        settling.deleted(aws, wanted.name, tell)
         return None
-    if stands.working and there["EndpointConfigName"] != wanted.id:
+    if stands.working and endpoints.coming(there) != wanted.id:
         raise InputError(f"The endpoint {wanted.name} cannot be updated now", f"it is {stands.status} already",
                          "wait until it is InService (binventory cloud alive), and run it again")  # fmt: skip
     return there
-
-
-def _awaited(aws: Session, wanted: Wanted, outcome: Outcome, tell: Tell) -> None:
-    """Wait for what was asked for. Raises OutsideError where it does not come up; a new endpoint is removed then."""
-    begun = time.monotonic()
-    for pause in waits():
-        there = described(aws, wanted.name)
-        if there is None:
-            raise OutsideError(f"The endpoint {wanted.name} is gone", "someone has deleted it", "deploy it again")
-        stands = endpoints.standing(there, wanted.id)
-        tell(stands, time.monotonic() - begun)
-        if not stands.working:
-            break
-        time.sleep(pause)
-    if not stands.ready:
-        if outcome == "made":
-            _undone(aws, wanted, outcome)
-        after = "nothing is left of it" if outcome == "made" else "what ran before still runs"
-        raise OutsideError(f"The endpoint {wanted.name} did not come up", f"{stands.reason}; {after}",
-                           f"look into the log group {endpoints.log_group(wanted.name)}")  # fmt: skip
 
 
 def _ends(wanted: Wanted, scheduler: str | None) -> bool:
@@ -244,11 +211,12 @@ def _moved(aws: Session, wanted: Wanted, scheduler: str | None, there: dict[str,
     """Give an endpoint that stays its new stop time: in its tags, and in its schedule."""
     ask(aws.client("sagemaker"), "add_tags", f"The stop time of {wanted.name} cannot be written",
         ResourceArn=there["EndpointArn"], Tags=endpoints.tags(wanted))  # fmt: skip
-    return _schedule(aws, wanted, scheduler, new=False)
+    return _schedule(aws, wanted, scheduler)
 
 
-def _schedule(aws: Session, wanted: Wanted, scheduler: str | None, new: bool) -> tuple[str, ...]:
-    """Let a schedule end the endpoint; an older one is replaced or removed. Gives notes of what could not be."""
+def _schedule(aws: Session, wanted: Wanted, scheduler: str | None) -> tuple[str, ...]:
+    """Let a schedule end the endpoint; an older one is replaced or removed, which may have outlived an endpoint of
+    this name that was deleted by hand. Gives notes of what could not be."""
     client = aws.client("scheduler")
     if wanted.stop and scheduler:
         what = f"The stop time of {wanted.name} cannot be scheduled"
@@ -260,15 +228,13 @@ def _schedule(aws: Session, wanted: Wanted, scheduler: str | None, new: bool) ->
                 raise
             ask(client, "update_schedule", what, **request)
         return ()
-    if new:
-        return ()
     try:
         ask(client, "delete_schedule", f"The schedule of {wanted.name} cannot be removed",
             Name=endpoints.schedule_name(wanted.name))  # fmt: skip
     except MissingError:
         pass
     except InputError as error:
-        return (f"An earlier schedule may still end {wanted.name} at its earlier stop time: {error.why}",)
+        return (f"An earlier schedule, if there is one, may end {wanted.name} at its earlier stop time: {error.why}",)
     return ()
 
 
@@ -283,57 +249,6 @@ def _unless_there(client: Any, operation: str, what: str, request: dict[str, Any
     except InputError as error:
         if "already exist" not in error.why.lower():
             raise
-
-
-def _undone(aws: Session, wanted: Wanted, outcome: Outcome) -> None:
-    """Remove what a failed deployment has made. What costs money first; what then fails to go costs nothing."""
-    sagemaker = aws.client("sagemaker")
-    rest = Undeployed(wanted.name)
-    if outcome == "made":
-        _removed(sagemaker, "delete_endpoint", "endpoint", rest, {"EndpointName": wanted.name})
-        if wanted.stop:
-            _removed(aws.client("scheduler"), "delete_schedule", "schedule", rest,
-                     {"Name": endpoints.schedule_name(wanted.name)})  # fmt: skip
-    _removed(sagemaker, "delete_endpoint_config", "configuration", rest, {"EndpointConfigName": wanted.id})
-    _removed(sagemaker, "delete_model", "model", rest, {"ModelName": wanted.id})
-
-
-def _deleted(aws: Session, name: str, tell: Tell) -> None:
-    """Delete an endpoint, and wait until it is gone. One that is coming up and refuses is deleted when it is up."""
-    sagemaker, begun, leaving = aws.client("sagemaker"), time.monotonic(), False
-    for pause in waits():
-        refusal = None if leaving else _asked_to_go(sagemaker, name)
-        leaving = leaving or refusal is None
-        there = described(aws, name)
-        if there is None:
-            return
-        stands = endpoints.standing(there, "")
-        if refusal and not stands.working:
-            raise refusal
-        tell(stands, time.monotonic() - begun)
-        time.sleep(pause)
-
-
-def _asked_to_go(sagemaker: Any, name: str) -> InputError | None:
-    """Ask for an endpoint's deletion; what SageMaker has against it, if it has."""
-    try:
-        ask(sagemaker, "delete_endpoint", f"The endpoint {name} cannot be deleted", EndpointName=name)
-    except MissingError:
-        return None
-    except InputError as error:
-        return error
-    return None
-
-
-def _removed(client: Any, operation: str, thing: str, gone: Undeployed, request: dict[str, Any]) -> None:
-    """Remove one thing; that it is not there is as good, that it cannot be removed is noted."""
-    try:
-        ask(client, operation, f"{thing[:1].upper()}{thing[1:]} cannot be removed", **request)
-        gone.removed.append(thing)
-    except MissingError:
-        pass
-    except BinventoryError as error:
-        gone.left.append(error)
 
 
 def _swept(aws: Session, name: str, gone: Undeployed, but: str = "") -> None:
@@ -352,4 +267,4 @@ def _swept(aws: Session, name: str, gone: Undeployed, but: str = "") -> None:
         for one in found:
             if one != but and re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{12}}", one):
                 thing = "model" if delete == "delete_model" else "configuration"
-                _removed(sagemaker, delete, f"{thing} {one}", gone, {named: one})
+                settling.removed(sagemaker, delete, f"{thing} {one}", gone, {named: one})

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from binventory import __version__
+from binventory.cloud import images
 from binventory.errors import InputError, UsageError
 
 VARIANT = "AllTraffic"
@@ -31,6 +32,8 @@ SERVERLESS_MEMORY = (1024, 2048, 3072, 4096, 5120, 6144)
 MOST_BYTES = 6_291_456
 """The largest body of a real-time request, by botocore's own model."""
 MOST_SERVERLESS_BYTES = 4 * 1024 * 1024
+MOST_BATCH_MB = 25
+"""The largest photo of a batch: four of them at once stay below the hundred megabytes that SageMaker allows."""
 
 DLC_NOTE = (
     "AWS's last PyTorch inference image (2.6) counts, whose security patches ended in June 2026. "
@@ -186,8 +189,15 @@ def as_tags(given: list[str]) -> tuple[tuple[str, str], ...]:
 
 
 def dlc_environment(region: str) -> dict[str, str]:
-    """What AWS's inference images want to know of the script that lies in the archive's ``code/``."""
+    """What AWS's inference images want to know of the script that lies in the archive's ``code/``.
+
+    Their server (TorchServe) takes bodies of 6,553,500 bytes unless told otherwise: enough for an endpoint's calls,
+    too little for the photos of a batch.
+    """
+    most = str(MOST_BATCH_MB * 1024 * 1024)
     return {
+        "TS_MAX_REQUEST_SIZE": most,
+        "TS_MAX_RESPONSE_SIZE": most,
         "SAGEMAKER_PROGRAM": "inference.py",
         "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
         "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
@@ -214,7 +224,11 @@ def model_request(wanted: Wanted) -> dict[str, Any]:
 
 
 def config_request(wanted: Wanted) -> dict[str, Any]:
-    """``create_endpoint_config``, of one variant that takes all calls."""
+    """``create_endpoint_config``, of one variant that takes all calls.
+
+    The KMS key is left out where machines bring disks of their own, which are encrypted in hardware: SageMaker's
+    older reference says that it refuses a key for them, its newer one that the key does nothing for these disks.
+    """
     hardware = wanted.hardware
     if isinstance(hardware, Serverless):
         warm = {"ProvisionedConcurrency": hardware.provisioned} if hardware.provisioned else {}
@@ -234,7 +248,8 @@ def config_request(wanted: Wanted) -> dict[str, Any]:
             "ContainerStartupHealthCheckTimeoutInSeconds": 600,
         }
     # Disks are encrypted anyhow; a key of one's own is taken where the machine has a disk to take it.
-    kms = {"KmsKeyId": wanted.kms} if wanted.kms and isinstance(hardware, Instances) else {}
+    takes_key = isinstance(hardware, Instances) and not images.has_local_disk(hardware.type)
+    kms = {"KmsKeyId": wanted.kms} if wanted.kms and takes_key else {}
     variant = {"VariantName": VARIANT, "ModelName": wanted.id, **sort}
     return {"EndpointConfigName": wanted.id, "ProductionVariants": [variant], "Tags": tags(wanted), **kms}
 
@@ -244,9 +259,37 @@ def endpoint_request(wanted: Wanted) -> dict[str, Any]:
     return {"EndpointName": wanted.name, "EndpointConfigName": wanted.id, "Tags": tags(wanted)}
 
 
-def update_request(wanted: Wanted) -> dict[str, Any]:
-    """``update_endpoint``: the old machines answer until the new ones do."""
-    return {"EndpointName": wanted.name, "EndpointConfigName": wanted.id}
+def update_request(wanted: Wanted, retain: bool = False) -> dict[str, Any]:
+    """``update_endpoint``: the old machines answer until the new ones do.
+
+    ``retain``: as many machines as there are now, whatever the configuration says, and the weight of the only variant,
+    which changes nothing. Nothing is excluded: data is captured by none of our endpoints.
+    """
+    return {"EndpointName": wanted.name, "EndpointConfigName": wanted.id} | (
+        {"RetainAllVariantProperties": True} if retain else {}
+    )
+
+
+def retains(wanted: Wanted, described: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether an update is to keep the number of machines, by ``describe_endpoint`` and the configuration in use.
+
+    Without that, the update of a fleet that calls have made grow begins anew at ``least`` machines, under all of its
+    calls. It is kept where that number stays meaningful: on machines of the same type, and where autoscaling is to
+    go on. Below the new ``least`` it is not kept; above the new ``most`` autoscaling brings it down once registered.
+    """
+    hardware = wanted.hardware
+    if not isinstance(hardware, Instances) or hardware.most == hardware.least:
+        return False
+    types = {one["VariantName"]: one.get("InstanceType") for one in config.get("ProductionVariants") or ()}
+    now = {one["VariantName"]: one.get("CurrentInstanceCount") or 0
+           for one in described.get("ProductionVariants") or ()}  # fmt: skip
+    return types == {VARIANT: hardware.type} and now.get(VARIANT, 0) > hardware.least
+
+
+def coming(described: Mapping[str, Any]) -> str:
+    """The configuration that an endpoint runs, or that it is being updated to where SageMaker says so."""
+    pending = described.get("PendingDeploymentSummary") or {}
+    return str(pending.get("EndpointConfigName") or described["EndpointConfigName"])
 
 
 def scalable(name: str) -> dict[str, Any]:

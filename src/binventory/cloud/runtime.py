@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from binventory.cloud import deploying
 from binventory.cloud import endpoint as endpoints
+from binventory.cloud import settling
 from binventory.cloud.session import Session, ask, told
 from binventory.counting import bundle as bundles
 from binventory.counting.bundle import Bundle
@@ -65,7 +65,7 @@ def most_bytes(aws: Session, name: str) -> int:
     Raises MissingError where there is no such endpoint.
     """
     try:
-        there = deploying.described(aws, name)
+        there = settling.described(aws, name)
     except InputError:
         return endpoints.MOST_BYTES
     if there is None:
@@ -88,7 +88,7 @@ def data_of(aws: Session, name: str) -> str:
     """Where the model's data of an endpoint lie: endpoint, configuration, model, archive."""
     what = f"What the endpoint {name} runs cannot be told"
     sagemaker = aws.client("sagemaker")
-    there = deploying.described(aws, name)
+    there = settling.described(aws, name)
     if there is None:
         raise _missing(name)
     config = ask(sagemaker, "describe_endpoint_config", what, EndpointConfigName=there["EndpointConfigName"])
