@@ -22,10 +22,12 @@ from wire.store import Store
 
 @dataclass(slots=True)
 class Endpoint:
-    """An endpoint's books and its container. ``coming``: the configuration of an update; ``machines``: how many
-    autoscaling has made of them, None for as many as the configuration says."""
+    """An endpoint's books and its container. ``variants``: what runs, whatever became of the configuration;
+    ``coming``: the configuration of an update; ``machines``: how many autoscaling has made of them, None for as many
+    as the configuration says."""
 
     config: str
+    variants: list[dict[str, Any]]
     status: str
     made: datetime
     changed: datetime
@@ -190,7 +192,9 @@ def _create_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
     new(books.endpoints, "endpoint", name)
     if config not in books.configs:
         raise missing("endpoint-config", config)
-    books.endpoints[name] = Endpoint(config, "Creating", now(), now(), request.get("Tags", []))
+    books.endpoints[name] = Endpoint(
+        config, books.configs[config]["ProductionVariants"], "Creating", now(), now(), request.get("Tags", [])
+    )
     remember(books, arn("endpoint", name), request)
     books.later(_start, books, name, config)
     return {"EndpointArn": arn("endpoint", name)}
@@ -215,7 +219,8 @@ def _update_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any]:
 
 def _start(books: Hosting, name: str, config: str) -> None:
     """Stand up the container of a configuration; where it is up, it takes the place of the old one."""
-    model = books.models[books.configs[config]["ProductionVariants"][0]["ModelName"]]
+    variants = books.configs[config]["ProductionVariants"]
+    model = books.models[variants[0]["ModelName"]]
     container, reason = stood_up(books, model)
     with books.wire.lock:
         one = books.endpoints.get(name)
@@ -229,7 +234,7 @@ def _start(books: Hosting, name: str, config: str) -> None:
             one.status, one.reason = "InService", reason
             return
         one.status, one.reason = ("InService", "") if container else ("Failed", reason)
-        one.container, one.config = container, config
+        one.container, one.config, one.variants = container, config, variants
     if old:
         old.end()
 
@@ -244,7 +249,7 @@ def _describe_endpoint(books: Hosting, request: dict[str, Any]) -> dict[str, Any
     name = request["EndpointName"]
     one = _endpoint(books, name)
     variants = []
-    for variant in books.configs.get(one.config, {}).get("ProductionVariants", ()):
+    for variant in one.variants:
         there: dict[str, Any] = {"VariantName": variant["VariantName"]}
         if "ServerlessConfig" in variant:
             there["CurrentServerlessConfig"] = variant["ServerlessConfig"]

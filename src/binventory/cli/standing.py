@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def alive(region: RegionOption = None, as_json: JsonOption = False) -> None:
     """Everything of SageMaker's that costs money now in a region, with its price a month. Exit 1 where something does.
 
-    Endpoints, jobs, notebooks, Studio's apps and clusters cost by the hour and make it 1; stored archives and
-    serverless endpoints without warm instances are shown and do not.
+    Endpoints, jobs, notebooks, Studio's apps, clusters and MLflow's servers cost by the hour and make it 1; stored
+    archives and serverless endpoints without warm instances are shown and do not.
     """
     from binventory.cloud import alive as looking
     from binventory.cloud.session import opened
