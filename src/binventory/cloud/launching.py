@@ -239,7 +239,8 @@ def changed(recipe: Recipe) -> list[tuple[str, str]]:
 def refuse_unplaced(wish: Wish) -> None:
     """Raise UsageError where a job has no place on S3, or no role to act by."""
     if not objects.is_remote(wish.to):
-        raise UsageError("No place on S3 is named", "a job's source, checkpoints and bundle lie there",
+        what = f"{wish.to} is no place on S3" if wish.to else "No place on S3 is named"
+        raise UsageError(what, "a job's source, checkpoints and bundle lie there",
                          "--to s3://BUCKET/PREFIX")  # fmt: skip
     if not wish.role:
         raise UsageError("No role is named", "a job acts by a role that SageMaker may take", "--role NAME, as in "

@@ -123,6 +123,8 @@ def place(to: str, kms_key: str | None) -> Place:
     """The bucket, prefix or folder that ``to`` names. Raises InputError or UsageError where it cannot be one."""
     if objects.is_remote(to):
         return Prefix(s3.opened(to, kms_key=kms_key, credentials=_credentials()))
+    if "://" in to:
+        raise UsageError(f"{to} is no place for shards", "they go to S3 or into a folder", "--to s3://BUCKET/PREFIX")
     if kms_key:
         raise UsageError("--kms-key goes with s3:// alone", f"{to} is a folder", "--to s3://BUCKET/PREFIX")
     return Folder(Path(to))
