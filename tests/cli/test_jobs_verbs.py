@@ -112,6 +112,7 @@ def test_a_tuning_job_tries_recipes_and_tells_the_best(aws: World, weights: Path
     best = min(told["trials"], key=lambda one: one["objective"])
     assert told["best"] == best
     assert best["settings"]["full.batch"] in ("8", "16")  # it came quoted twice
+    assert told["billed_seconds"] == sum(one["billed"] for one in told["trials"])  # and not the wall clock
     recipe = (tmp_path / "best.toml").read_text()
     assert f"batch = {best['settings']['full.batch']}" in recipe
     assert "trial binventory-tune-001" in done.stderr

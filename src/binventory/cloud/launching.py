@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from binventory import objects
+from binventory import objects, s3
 from binventory import recipe as recipes
 from binventory.cloud import contract, images, jobs, prices, refusals
 from binventory.cloud.jobs import Channel, JobPlan, Machines, TuningPlan, Walls
@@ -28,9 +28,10 @@ _SHIPPED = ("abid", "open")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What is sent to S3 before a job: addresses, and the files that go there."""
+    """What is sent to S3 before a job: addresses, the files that go there, and the key of KMS that encrypts them."""
 
     files: tuple[tuple[str, Path], ...]
+    kms_key: str = ""
 
 
 def plan(
@@ -79,7 +80,7 @@ def plan(
         walls=Walls(wish.subnets, wish.groups, wish.kms_key, wish.kms_key, wish.isolated, wish.isolated),
         tags=tags,
     )  # fmt: skip
-    return made, Parts(tuple(files))
+    return made, Parts(tuple(files), wish.kms_key)
 
 
 def named(wish: Wish, kind: str) -> Wish:
@@ -115,8 +116,9 @@ def send(aws: Session, parts: Parts) -> None:
     """
     for bucket in {address.split("/")[2] for address, _ in parts.files}:
         refuse_bucket(aws, bucket)
+    aws.lend()
     for address, path in parts.files:
-        objects.write(address, path.read_bytes())
+        s3.write(address, path.read_bytes(), parts.kms_key or None)
 
 
 def start(aws: Session, kind: Literal["training", "tuning"], request: Mapping[str, Any]) -> bool:
