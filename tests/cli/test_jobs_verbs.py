@@ -230,6 +230,7 @@ AWAY = ("train", "--data", DATA, "--out", "b", "--on", "sagemaker")
     (("train", "--data", DATA, "--out", "b", "--on", "moon"), "There is no place 'moon'"),
     (("train", "--data", "bins", "--out", "b", "--on", "sagemaker", "--to", TO), "bins"),
     ((*AWAY, "--to", TO, "--instance", "ml.m5.tiny"), "ml.m5.large"),
+    ((*AWAY, "--to", TO, "--role", "r", "--instances", 2), "2 instances do no more than one"),
     (("cloud", "attach", "binventory-nobody"), "Job binventory-nobody does not exist"),
     (("cloud", "stop", "under_scored"), "under_scored"),
 ])  # fmt: skip

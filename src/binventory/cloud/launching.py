@@ -44,6 +44,9 @@ def plan(
     from binventory.cloud import source
 
     refuse_unplaced(wish)
+    if recipe.kind == "quick" and wish.instances > 1:
+        raise UsageError(f"{wish.instances} instances do no more than one", "recipe quick learns on one alone",
+                         "leave out --instances, or --recipe full")  # fmt: skip
     for one in data:
         if not objects.is_remote(one):
             raise InputError(f"{one} does not lie on S3", "a job reads its photos from there",
