@@ -211,7 +211,7 @@ def test_a_dry_run_prints_the_request_and_sends_nothing(aws: World, tmp_path: Pa
     before = len(aws.wire.asked)
     done = binventory(*training("binventory-dry", tmp_path / "site", "--dry-run", "--spot", "--kms-key", "k-1",
                                 "--subnet", "subnet-1", "--security-group", "sg-1", "--tag", "team=receiving",
-                                "--instances", 2, "--instance", "ml.c5.xlarge"))  # fmt: skip
+                                "--instance", "ml.c5.xlarge"))  # fmt: skip
     assert done.returncode == 0, done.stderr
     (request,) = rows(done)
     assert request["EnableManagedSpotTraining"] is True
