@@ -16,8 +16,9 @@ PAGE = Path(__file__).parent / "cli.md"
 OPENING = """# The command line
 
 Every verb prints a table on a terminal, plain lines when piped, and JSON with `--json`. Exit status: 0 done,
-2 usage, 3 something given cannot be used (the rest was done), 4 something outside failed, 130
-interrupted. Errors go to stderr in one sentence:
+1 the answer is no (`cloud alive`: something costs money), 2 usage, 3 something given cannot be used (the rest was
+done), 4 something outside failed, 130 interrupted, 143 stopped in order by SIGTERM.
+Errors go to stderr in one sentence:
 `error: WHAT. WHY. Try: NEXT STEP.`
 
 Written by `make docs`.

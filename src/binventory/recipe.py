@@ -275,10 +275,11 @@ def _refuse_unknown(values: Mapping[str, Any], like: Any, section: str) -> None:
     for key, value in values.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+            below = [f"{name}.{key}" for name, one in known.items() if is_dataclass(one) and hasattr(one, key)]
             raise UsageError(
                 f"Recipe setting {section}{key} does not exist",
                 f"{section.rstrip('.') or 'a recipe'} has {', '.join(known)}",
-                f"{section}{(near or list(known))[0]}",
+                f"{section}{(below[-1:] or near or list(known))[0]}",
             )
         if is_dataclass(known[key]) and isinstance(value, Mapping):
             _refuse_unknown(value, known[key], f"{section}{key}.")

@@ -107,12 +107,19 @@ def read_part(address: str, offset: int, length: int) -> bytes:
         return bytes(obstore.get_range(store, key, start=offset, length=length))
 
 
-def write(address: str, data: bytes) -> None:
-    """Write an object whole. Raises InputError where S3 refuses or has no such bucket, OutsideError where it fails."""
+def write(address: str, data: bytes, kms_key: str | None = None) -> None:
+    """Write an object whole, encrypted as its bucket is set to, or with ``kms_key`` of KMS.
+
+    Raises InputError where S3 refuses or has no such bucket, OutsideError where it fails.
+    """
     import obstore
 
     with _told(address, "written"):
-        obstore.put(*_object(address), data)
+        store, key = _object(address)
+        if kms_key:
+            settings = _encrypting(kms_key)
+            store = _connected(_parts(address)[0], _environment(), _PATIENCE, settings=settings)
+        obstore.put(store, key, data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ def test_a_tuning_job_tries_recipes_and_tells_the_best(aws: World, weights: Path
     best = min(told["trials"], key=lambda one: one["objective"])
     assert told["best"] == best
     assert best["settings"]["full.batch"] in ("8", "16")  # it came quoted twice
+    assert told["billed_seconds"] == sum(one["billed"] for one in told["trials"])  # and not the wall clock
     recipe = (tmp_path / "best.toml").read_text()
     assert f"batch = {best['settings']['full.batch']}" in recipe
     assert "trial binventory-tune-001" in done.stderr
@@ -210,7 +211,7 @@ def test_a_dry_run_prints_the_request_and_sends_nothing(aws: World, tmp_path: Pa
     before = len(aws.wire.asked)
     done = binventory(*training("binventory-dry", tmp_path / "site", "--dry-run", "--spot", "--kms-key", "k-1",
                                 "--subnet", "subnet-1", "--security-group", "sg-1", "--tag", "team=receiving",
-                                "--instances", 2, "--instance", "ml.c5.xlarge"))  # fmt: skip
+                                "--instance", "ml.c5.xlarge"))  # fmt: skip
     assert done.returncode == 0, done.stderr
     (request,) = rows(done)
     assert request["EnableManagedSpotTraining"] is True
@@ -229,6 +230,7 @@ AWAY = ("train", "--data", DATA, "--out", "b", "--on", "sagemaker")
     (("train", "--data", DATA, "--out", "b", "--on", "moon"), "There is no place 'moon'"),
     (("train", "--data", "bins", "--out", "b", "--on", "sagemaker", "--to", TO), "bins"),
     ((*AWAY, "--to", TO, "--instance", "ml.m5.tiny"), "ml.m5.large"),
+    ((*AWAY, "--to", TO, "--role", "r", "--instances", 2), "2 instances do no more than one"),
     (("cloud", "attach", "binventory-nobody"), "Job binventory-nobody does not exist"),
     (("cloud", "stop", "under_scored"), "under_scored"),
 ])  # fmt: skip

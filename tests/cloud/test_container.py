@@ -118,9 +118,12 @@ def test_channels_that_hold_no_photos_or_cannot_be_read_are_refused() -> None:
         parsed({}, hosts=["algo-1"], current_host="algo-2")
 
 
-def test_every_channel_but_model_and_weights_is_data() -> None:
-    job = parsed({}, ("weights", "train", "model", "more"))
-    assert job.data == (BASE / "input/data/more", BASE / "input/data/train")
+def test_every_channel_of_training_is_data_and_one_of_testing_is_refused() -> None:
+    job = parsed({}, ("weights", "train", "model", "train-more"))
+    assert job.data == (BASE / "input/data/train", BASE / "input/data/train-more")
+    for name in ("test", "validation"):
+        with pytest.raises(InputError, match=f"Channel {name} would be learnt from"):
+            parsed({}, ("train", name))
     assert parsed({}).checkpoints == BASE / "checkpoints"
     told = container.parse({}, {}, {"train": FILE}, {"LocalPath": "/opt/ml/elsewhere"}, BASE)
     assert told.checkpoints == BASE / "elsewhere"

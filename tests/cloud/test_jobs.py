@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from binventory.cloud import container, contract, following, images, jobs, launc
 from binventory.cloud.jobs import Channel, JobPlan, Machines, Range, TuningPlan, Walls
 from binventory.cloud.wish import Wish
 from binventory.errors import InputError, OutsideError, UsageError
+from wire.server import RefusalError, serving
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 AWS = session.Session("eu-central-1", None)
@@ -100,6 +101,19 @@ def test_the_image_is_that_of_the_region_and_of_the_instance(region: str, instan
 def test_a_place_that_is_no_region_has_no_image() -> None:
     with pytest.raises(UsageError, match="--image"):
         images.training("moon-1", "ml.m5.xlarge")
+
+
+@pytest.mark.parametrize("instance", ["ml.p2.xlarge", "ml.p3.2xlarge", "ml.p3dn.24xlarge"])
+def test_a_gpu_that_the_image_no_longer_knows_is_refused(instance: str) -> None:
+    with pytest.raises(UsageError, match=r"ml\.g5\.xlarge"):
+        images.training("eu-central-1", instance)
+
+
+def test_no_key_is_asked_for_disks_that_an_instance_brings() -> None:
+    for instance in ("ml.g5.xlarge", "ml.g7e.2xlarge", "ml.p6-b200.48xlarge", "ml.p6e-gb200.36xlarge", "ml.r5d.large"):
+        assert images.has_local_disk(instance)
+    for instance in ("ml.m5.xlarge", "ml.c6i.large", "ml.p3.2xlarge"):
+        assert not images.has_local_disk(instance)
 
 
 def test_the_metric_s_expression_reads_our_own_line() -> None:
@@ -216,6 +230,51 @@ def test_what_it_will_cost_is_told_with_what_the_figure_leans_on() -> None:
     assert "at most $6.76" in said
     assert "no estimate" in launching.estimate(Machines("ml.p6-b200.48xlarge"), "eu-central-1", recipe)
     assert "us-east-1 is meant" in str(prices.bill("training", "ml.m5.large", 1, "xx-moon-1", 60))
+
+
+TRIALS: list[dict[str, Any]] = [
+    {"TrainingJobName": f"t-00{number}", "TrainingJobStatus": "Completed", "TrainingStartTime": NOW,
+     "TrainingEndTime": NOW + timedelta(seconds=600)}
+    for number in range(3)
+] + [{"TrainingJobName": "t-003", "TrainingJobStatus": "InProgress", "TrainingStartTime": NOW}]  # fmt: skip
+
+
+def tuning(spot: bool) -> following.State:
+    definition = {"ResourceConfig": {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1},
+                  "EnableManagedSpotTraining": spot}  # fmt: skip
+    return following.tuning({
+        "HyperParameterTuningJobName": "t", "HyperParameterTuningJobStatus": "InProgress",
+        "ConsumedResources": {"RuntimeInSeconds": 700}, "TrainingJobDefinition": definition,
+    }, TRIALS)  # fmt: skip
+
+
+def test_trials_that_ran_at_once_are_each_paid_for() -> None:
+    state = tuning(spot=False)
+    assert state.seconds == state.billed == 3 * 600
+    assert (tuning(spot=True).seconds, tuning(spot=True).billed) == (3 * 600, None)
+
+
+def test_trials_on_spot_instances_are_asked_what_each_was_billed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as wire:
+        for name, value in {"ENDPOINT_URL": wire.endpoint, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b",
+                            "REGION": "eu-central-1"}.items():  # fmt: skip
+            monkeypatch.setenv(f"AWS_{name}", value)
+        definition = {"ResourceConfig": DONE["ResourceConfig"], "EnableManagedSpotTraining": True}
+        wire.on("SageMaker.DescribeHyperParameterTuningJob", lambda _: {
+            "HyperParameterTuningJobName": "t", "HyperParameterTuningJobStatus": "Completed",
+            "TrainingJobDefinition": definition, "ConsumedResources": {"RuntimeInSeconds": 700},
+        })  # fmt: skip
+        wire.on("SageMaker.ListTrainingJobsForHyperParameterTuningJob", lambda _: {"TrainingJobSummaries": TRIALS[:3]})
+
+        def described(request: dict[str, Any]) -> dict[str, Any]:
+            if request["TrainingJobName"] == "t":
+                raise RefusalError("ValidationException", "Requested resource not found.")
+            return DONE | request
+
+        wire.on("SageMaker.DescribeTrainingJob", described)
+        state = following.look(session.opened(), "t")
+    assert (state.seconds, state.billed, state.saved) == (3 * 500, 3 * 100, 0.8)
+    assert [one.billed for one in state.trials] == [100] * 3
 
 
 DONE = {

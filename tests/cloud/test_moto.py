@@ -19,8 +19,11 @@ from typing import Any
 import pytest
 
 import motoserver
-from binventory.cloud import following, jobs, session
+from binventory.cloud import batch as batches
+from binventory.cloud import following, jobs, launching, session
+from binventory.cloud.batch import Batch
 from binventory.cloud.jobs import Channel, JobPlan, TuningPlan
+from binventory.cloud.launching import Parts
 
 pytestmark = pytest.mark.timeout(120)
 ROLE = "arn:aws:iam::123456789012:role/counting"
@@ -77,6 +80,20 @@ def test_a_tuning_job_is_made_as_asked(aws: session.Session) -> None:
     for name in ("HyperParameterTuningJobConfig", "TrainingJobDefinition"):
         assert there[name] == wanted[name]
     assert following.tuning(there, []).status == "Completed"
+
+
+def test_what_a_job_is_given_is_encrypted_by_the_key_that_was_named(aws: session.Session, tmp_path: Path) -> None:
+    client = aws.client("s3")
+    client.create_bucket(Bucket="keyed")
+    (tmp_path / "sourcedir.tar.gz").write_bytes(b"source")
+    sent = "s3://keyed/source/sourcedir.tar.gz"
+    launching.send(aws, Parts(((sent, tmp_path / "sourcedir.tar.gz"),), "alias/site"))
+    session.ask(aws.client("sagemaker"), "create_model", "No model", ModelName="bins", ExecutionRoleArn=ROLE)
+    batch = Batch(("s3://keyed/in/a.jpg",), "s3://keyed/in/", "s3://keyed/out", "bins", kms="alias/site")
+    batches.run(aws, batch, False, lambda *_: None)
+    for key in ("source/sourcedir.tar.gz", f"out/{batch.id}.manifest"):
+        head = client.head_object(Bucket="keyed", Key=key)
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/site")
 
 
 def test_a_job_that_is_not_there_is_told(aws: session.Session) -> None:

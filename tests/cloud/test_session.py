@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,8 +180,6 @@ def test_a_profile_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, aws: se
 def test_credentials_of_a_profile_reach_the_client_for_s3(
     monkeypatch: pytest.MonkeyPatch, aws: session.Session, tmp_path: Any
 ) -> None:
-    import os
-
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "")
     (tmp_path / "credentials").write_text("[site]\naws_access_key_id=theirs\naws_secret_access_key=hush\n")
@@ -186,6 +187,48 @@ def test_credentials_of_a_profile_reach_the_client_for_s3(
     monkeypatch.setenv("AWS_PROFILE", "site")
     session.opened()
     assert os.environ["AWS_ACCESS_KEY_ID"] == "theirs"
+
+
+RENEWED = """
+import datetime, json, pathlib, sys
+calls = pathlib.Path(sys.argv[1])
+calls.write_text(calls.read_text() + "x" if calls.exists() else "x")
+soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5)
+print(json.dumps({"Version": 1, "AccessKeyId": f"key{len(calls.read_text())}", "SecretAccessKey": "hush",
+                  "SessionToken": "token", "Expiration": soon.isoformat()}))
+"""
+
+
+def test_credentials_that_end_are_lent_anew(
+    monkeypatch: pytest.MonkeyPatch, aws: session.Session, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "")
+    (tmp_path / "renewed.py").write_text(RENEWED)
+    process = f"{sys.executable} {tmp_path / 'renewed.py'} {tmp_path / 'calls'}"
+    (tmp_path / "config").write_text(f"[profile site]\ncredential_process={process}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "site")
+    opened = session.opened()
+    first = os.environ["AWS_ACCESS_KEY_ID"]
+    opened.lend()
+    assert first.startswith("key") and os.environ["AWS_ACCESS_KEY_ID"] > first
+    signer: Any = opened.signer()  # renews itself, whatever was lent
+    assert signer()["access_key_id"] > os.environ["AWS_ACCESS_KEY_ID"]
+    (tmp_path / "renewed.py").write_text("raise SystemExit('the login is over')")
+    with pytest.raises(InputError, match="the login is over"):
+        opened.lend()
+
+
+def test_what_the_user_has_put_into_the_environment_stays(
+    monkeypatch: pytest.MonkeyPatch, aws: session.Session
+) -> None:
+    aws.lend()
+    assert aws.signer() is None
+    assert (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]) == ("tester", "secret")
+    assert session.opened().region == os.environ["AWS_REGION"] == "eu-central-1"
+    session.opened("us-west-2")  # what was typed goes before what is exported, for s3:// as for SageMaker
+    assert os.environ["AWS_REGION"] == "us-west-2"
 
 
 def test_the_account_is_told_by_sts(aws: session.Session) -> None:

@@ -92,7 +92,8 @@ class Tuning:
             asked = {name: value for name, value in tuned.request.items() if name != "Tags"}
             best = min((one for one in tuned.trials if self._objective(one)), key=self._reached, default=None)
             found = asked | self._summary(tuned) | {"LastModifiedTime": now()}
-            found["ConsumedResources"] = {"RuntimeInSeconds": sum(job.seconds for job in tuned.trials)}
+            wall = (tuned.ended or now()) - tuned.created  # which is not what the trials are billed
+            found["ConsumedResources"] = {"RuntimeInSeconds": round(wall.total_seconds())}
             found |= {"BestTrainingJob": self._trial(best)} if best else {}
             return found | ({"FailureReason": tuned.reason} if tuned.reason else {})
 
@@ -194,6 +195,8 @@ class Tuning:
         }  # fmt: skip
         if self._objective(job):
             found |= {"FinalHyperParameterTuningJobObjectiveMetric": self._objective(job)}
+        found |= {"TrainingStartTime": job.started} if job.started else {}
+        found |= {"TrainingEndTime": job.ended} if job.ended else {}
         found |= {"ObjectiveStatus": "Succeeded" if self._objective(job) else "Failed" if job.ended else "Pending"}
         return found | ({"FailureReason": job.reason} if job.reason else {})
 

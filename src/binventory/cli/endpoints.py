@@ -156,8 +156,8 @@ def undeploy(
     from binventory.cloud.session import opened
 
     if sum(map(bool, (names, overdue, everything))) != 1:
-        raise UsageError("undeploy needs to know which endpoints", "name them, or give --overdue or --all",
-                         "binventory cloud undeploy NAME")  # fmt: skip
+        why = "one of them is wanted, and no other beside it"
+        raise UsageError("Endpoints are ended by name, by --overdue or by --all", why, "binventory cloud undeploy NAME")
     aws = opened(region)
     chosen = names or (deploying.overdue(aws, datetime.now(UTC)) if overdue else deploying.ours(aws))
     errors: list[BinventoryError] = []

@@ -216,6 +216,7 @@ def tune(
     state = watching.followed(aws, job.name)
     watching.finish(aws, state, None, as_json)
     if out and state.best:
+        aws.lend()
         best = [f"{name}={value}" for name, value in state.best.settings.items()]
         objects.write(out, recipes.to_toml(recipes.load(recipe, [*(settings or ()), *best])).encode())
 
@@ -235,7 +236,8 @@ def _placed(aws: Session, wish: Wish, data: list[str], work: Path | None, recipe
         launching.refuse_bucket(aws, wish.to.split("/")[2])
         found = catalogues.split_sides(catalogued(here, work, recipe), recipe.split, recipe.seed)
         terminal.tell(found.notes, found.rejects, found.work)
-        done = upload.upload(found, upload.place(address, wish.kms_key or None), recipe, track=terminal.tracked)
+        to = upload.place(address, wish.kms_key or None, aws.signer())
+        done = upload.upload(found, to, recipe, track=terminal.tracked)
         terminal.say(f"note: {done.photos:,} photos lie in {address}; {done.bytes:,} bytes were sent")
     return [address, *(one for one in data if objects.is_remote(one))]
 
@@ -292,7 +294,10 @@ def stop(
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop a job. It has two minutes to save what it has; one that has ended stays as it is."""
+    """Stop a job; one that has ended stays as it is.
+
+    What it has learned since its last checkpoint is lost: in recipe full at most full.save_seconds (60) of training.
+    """
     from binventory.cloud import following, session
 
     aws = session.opened(region)

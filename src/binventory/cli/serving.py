@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from binventory.cli import terminal
-from binventory.errors import UsageError
+from binventory.errors import MissingError, UsageError
 
 
 def serve(
@@ -46,6 +46,7 @@ def serve(
         raise UsageError("Nothing to serve is named", "what this version can serve is SageMaker's hosting contract",
                          "binventory serve --hosting")  # fmt: skip
     _refuse_prefix(allow_s3)
+    _refuse_missing(bundle)
     _log_to_stderr()
 
     from binventory.cli.counting import tell_licence
@@ -61,6 +62,14 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     terminal.say(f"serving on http://{shown}:{listening.getsockname()[1]}")
     contract.serve(load, contract.Limits(body=max_body * contract.MEGABYTE, allow=allow_s3), listening)
+
+
+def _refuse_missing(bundle: str | None) -> None:
+    """Raise MissingError for a bundle that cannot come to be there; what is damaged is told by /ping."""
+    from binventory.counting.bundle import SHIPPED
+
+    if bundle and bundle not in SHIPPED and not bundle.startswith("s3://") and not os.path.exists(bundle):
+        raise MissingError(f"Bundle {bundle} does not exist", "there is no such file or folder", "check the path")
 
 
 def _refuse_prefix(allow: str | None) -> None:

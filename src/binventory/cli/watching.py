@@ -102,6 +102,7 @@ def finish(aws: Session, state: State, out: str | None, as_json: bool) -> None:
         terminal.say(f"note: {_paid(aws, state)}")
         raise following.failure(state)
     if out and out != artifacts:
+        aws.lend()
         bundles.save(bundles.load(artifacts), out)
     if as_json:
         terminal.print_json(row(aws, state) | ({"out": out} if out else {}))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from binventory import objects
+from binventory import objects, s3
 from binventory.cloud import contract, images
 from binventory.cloud.artefact import place
 from binventory.cloud.endpoint import MOST_BATCH_MB
@@ -125,9 +125,10 @@ def run(aws: Session, batch: Batch, again: bool, tell: Callable[[str, float], No
         manifest = f"{batch.target.rstrip('/')}/{job}.manifest"
         request = job_request(batch, job, manifest)
         contract.refuse("sagemaker", "CreateTransformJob", request, f"The batch {job} cannot be started")
-        objects.write(manifest, batch.manifest)
+        s3.write(manifest, batch.manifest, batch.kms)
         ask(sagemaker, "create_transform_job", f"The batch {job} cannot be started", **request)
     there = _followed(sagemaker, job, tell)
+    aws.lend()
     status = str(there["TransformJobStatus"])
     if status == "Stopped":
         raise OutsideError(f"The batch {job} was stopped", "someone has stopped it", "run it again")

@@ -308,6 +308,11 @@ def _refuse_channels(channels: Mapping[str, Any]) -> None:
             "The job has no photos", f"its channels are: {told}", "a channel train with photos and records"
         )
     for name, how in channels.items():
+        if name not in _OWN_CHANNELS and not name.startswith("train"):
+            raise InputError(
+                f"Channel {name} would be learnt from", "the sides are made here, from all photos together, by run",
+                "channels called train…, and judge with binventory evaluate",
+            )  # fmt: skip
         if isinstance(how, Mapping) and how.get("TrainingInputMode") == "Pipe":
             raise InputError(f"Channel {name} cannot be read", "its input mode is Pipe", "File or FastFile")
 

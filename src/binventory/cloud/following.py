@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,21 +37,26 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A training job of a tuning job: its settings, and what it reached, None where it has not (yet)."""
+    """A training job of a tuning job: its settings, and what it reached, None where it has not (yet).
+
+    ``seconds``: of training; ``billed``: those that are paid for; both None until they are known.
+    """
 
     name: str
     status: str
     settings: Mapping[str, str]
     objective: float | None
     reason: str = ""
+    seconds: int | None = None
+    billed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """What SageMaker says of a job.
 
-    ``kind``: training or tuning. ``seconds``: of training, over its trials where it tunes; ``billed``: those that are
-    paid for, None until that is known. ``artifacts``: the address of its bundle.
+    ``kind``: training or tuning. ``seconds``: of training, summed over its trials where it tunes, however many ran at
+    once; ``billed``: those that are paid for, None until that is known. ``artifacts``: the address of its bundle.
     """
 
     kind: str
@@ -99,26 +104,39 @@ def training(described: Mapping[str, Any]) -> State:
 
 
 def tuning(described: Mapping[str, Any], listed: list[dict[str, Any]]) -> State:
-    """What ``describe_hyper_parameter_tuning_job`` answers, and its trials, as a state. Pure."""
+    """What ``describe_hyper_parameter_tuning_job`` answers, and its trials, as a state. Pure.
+
+    ``ConsumedResources`` is the wall clock of the whole, and says nothing of what is paid where trials run at once.
+    """
     definition = described.get("TrainingJobDefinition", {})
     resources = definition.get("ResourceConfig", {})
-    trials = tuple(_trial(one) for one in listed)
-    consumed = described.get("ConsumedResources", {}).get("RuntimeInSeconds")
+    spot = definition.get("EnableManagedSpotTraining", False)
+    trials = tuple(_trial(one, spot) for one in listed)
     reached = [one for one in trials if one.objective is not None and one.status == "Completed"]
     return State(
         "tuning", described["HyperParameterTuningJobName"], described["HyperParameterTuningJobStatus"], (),
         described.get("FailureReason", ""), "", resources.get("InstanceType", ""), resources.get("InstanceCount", 1),
-        definition.get("EnableManagedSpotTraining", False), described.get("CreationTime"), consumed, None, {}, trials,
-        min(reached, key=lambda one: one.objective or 0.0, default=None),
+        spot, described.get("CreationTime"), _sum(one.seconds for one in trials), _sum(one.billed for one in trials),
+        {}, trials, min(reached, key=lambda one: one.objective or 0.0, default=None),
     )  # fmt: skip
 
 
-def _trial(listed: Mapping[str, Any]) -> Trial:
+def _sum(seconds: Iterable[int | None]) -> int | None:
+    """What is known of them together, None where nothing is."""
+    known = [one for one in seconds if one is not None]
+    return sum(known) if known else None
+
+
+def _trial(listed: Mapping[str, Any], spot: bool) -> Trial:
+    """A trial as the list has it. Between start and end every second is paid for, but on spot instances."""
     reached = listed.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value")
     settings = {name: jobs.unquoted(value) for name, value in listed.get("TunedHyperParameters", {}).items()}
+    started, ended = listed.get("TrainingStartTime"), listed.get("TrainingEndTime")
+    seconds = round((ended - started).total_seconds()) if started and ended else None
     return Trial(
-        listed["TrainingJobName"], listed["TrainingJobStatus"], settings, reached, listed.get("FailureReason", "")
-    )
+        listed["TrainingJobName"], listed["TrainingJobStatus"], settings, reached, listed.get("FailureReason", ""),
+        seconds, None if spot else seconds,
+    )  # fmt: skip
 
 
 def look(aws: Session, name: str) -> State:
@@ -137,7 +155,20 @@ def look(aws: Session, name: str) -> State:
         raise MissingError(
             f"Job {name} does not exist", f"{aws.region} has none of that name", "binventory cloud jobs"
         ) from None
-    return tuning(told, _trials_of(aws, name))
+    state = tuning(told, _trials_of(aws, name))
+    return _billed(aws, state) if state.spot and state.ended else state
+
+
+def _billed(aws: Session, state: State) -> State:
+    """A tuning job with what its trials on spot instances are paid for, which each of them alone tells."""
+    sagemaker = aws.client("sagemaker")
+    trials = []
+    for one in state.trials:
+        told = ask(sagemaker, "describe_training_job", f"Job {one.name} cannot be seen", TrainingJobName=one.name)
+        its = training(told)
+        trials.append(replace(one, seconds=its.seconds, billed=its.billed))
+    seconds, billed = _sum(one.seconds for one in trials), _sum(one.billed for one in trials)
+    return replace(state, trials=tuple(trials), seconds=seconds, billed=billed)
 
 
 def _trials_of(aws: Session, name: str) -> list[dict[str, Any]]:

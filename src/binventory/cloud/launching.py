@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from binventory import objects
+from binventory import objects, s3
 from binventory import recipe as recipes
 from binventory.cloud import contract, images, jobs, prices, refusals
 from binventory.cloud.jobs import Channel, JobPlan, Machines, TuningPlan, Walls
@@ -28,9 +28,10 @@ _SHIPPED = ("abid", "open")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What is sent to S3 before a job: addresses, and the files that go there."""
+    """What is sent to S3 before a job: addresses, the files that go there, and the key of KMS that encrypts them."""
 
     files: tuple[tuple[str, Path], ...]
+    kms_key: str = ""
 
 
 def plan(
@@ -43,6 +44,9 @@ def plan(
     from binventory.cloud import source
 
     refuse_unplaced(wish)
+    if recipe.kind == "quick" and wish.instances > 1:
+        raise UsageError(f"{wish.instances} instances do no more than one", "recipe quick learns on one alone",
+                         "leave out --instances, or --recipe full")  # fmt: skip
     for one in data:
         if not objects.is_remote(one):
             raise InputError(f"{one} does not lie on S3", "a job reads its photos from there",
@@ -79,7 +83,7 @@ def plan(
         walls=Walls(wish.subnets, wish.groups, wish.kms_key, wish.kms_key, wish.isolated, wish.isolated),
         tags=tags,
     )  # fmt: skip
-    return made, Parts(tuple(files))
+    return made, Parts(tuple(files), wish.kms_key)
 
 
 def named(wish: Wish, kind: str) -> Wish:
@@ -115,8 +119,9 @@ def send(aws: Session, parts: Parts) -> None:
     """
     for bucket in {address.split("/")[2] for address, _ in parts.files}:
         refuse_bucket(aws, bucket)
+    aws.lend()
     for address, path in parts.files:
-        objects.write(address, path.read_bytes())
+        s3.write(address, path.read_bytes(), parts.kms_key or None)
 
 
 def start(aws: Session, kind: Literal["training", "tuning"], request: Mapping[str, Any]) -> bool:
@@ -239,7 +244,8 @@ def changed(recipe: Recipe) -> list[tuple[str, str]]:
 def refuse_unplaced(wish: Wish) -> None:
     """Raise UsageError where a job has no place on S3, or no role to act by."""
     if not objects.is_remote(wish.to):
-        raise UsageError("No place on S3 is named", "a job's source, checkpoints and bundle lie there",
+        what = f"{wish.to} is no place on S3" if wish.to else "No place on S3 is named"
+        raise UsageError(what, "a job's source, checkpoints and bundle lie there",
                          "--to s3://BUCKET/PREFIX")  # fmt: skip
     if not wish.role:
         raise UsageError("No role is named", "a job acts by a role that SageMaker may take", "--role NAME, as in "

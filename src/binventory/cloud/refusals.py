@@ -69,7 +69,7 @@ def sentence(error: Exception, what: str, service: str = "") -> BinventoryError:
 def _refused(error: Any, what: str, service: str) -> BinventoryError:
     """What the service itself says: a code, a message, and of which operation."""
     said = error.response.get("Error", {})
-    code, message = str(said.get("Code", "")), _one_line(str(said.get("Message", "")))
+    code, message = _one_line(str(said.get("Code", ""))), _one_line(str(said.get("Message", "")))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     action = _action(message) or (f"{service}:{error.operation_name}" if service else error.operation_name)
     for codes, told in _BY_CODE:

@@ -10,10 +10,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from binventory.cloud import refusals
 from binventory.errors import BinventoryError, UsageError
+
+if TYPE_CHECKING:
+    from obstore.store import S3CredentialProvider
 
 ATTEMPTS = 8
 """How often a request is made before a throttled or silent service is told of; the waits between sum to a minute."""
@@ -52,6 +56,38 @@ class Session:
         arn = str(found["Arn"])
         return Account(str(found["Account"]), arn.split(":")[1], arn)
 
+    def lend(self) -> None:
+        """Put credentials that boto3 finds elsewhere than in the environment there, as they are now, for ``s3://``.
+
+        Those of a role or a login hold for an hour or so, and boto3 renews them: this is called before each time that
+        something is read from S3 or written after a wait. What the user has put there stays.
+
+        Raises as ``told`` does where they cannot be renewed.
+        """
+        with told("AWS cannot be asked"):
+            credentials = self._elsewhere()
+            if credentials is None:
+                return
+            now = credentials.get_frozen_credentials()
+            named = {"AWS_ACCESS_KEY_ID": now.access_key, "AWS_SECRET_ACCESS_KEY": now.secret_key}
+            os.environ.update(named | ({"AWS_SESSION_TOKEN": now.token} if now.token else {}))
+
+    def signer(self) -> S3CredentialProvider | None:
+        """What signs one long transfer to S3 and renews itself meanwhile; None where the environment's own do."""
+        with told("AWS cannot be asked"):
+            if self._elsewhere() is None:
+                return None
+            from obstore.auth.boto3 import Boto3CredentialProvider
+
+            # boto3 hands none out that end within ten minutes.
+            provider: S3CredentialProvider = Boto3CredentialProvider(self.made, ttl=timedelta(minutes=10))
+            return provider
+
+    def _elsewhere(self) -> Any:
+        """The credentials that boto3 has found, None where there are none or they are the environment's own."""
+        credentials = self.made.get_credentials()
+        return None if credentials is None or credentials.method == "env" else credentials
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -70,7 +106,8 @@ def opened(region: str | None = None) -> Session:
     """A session with AWS. Nothing is asked yet.
 
     Credentials that boto3 finds elsewhere than in the environment (a profile, a login by the browser, an instance's
-    role) are put there for the rest of this process, where the client for ``s3://`` looks for them.
+    role) are put there for the rest of this process, where the client for ``s3://`` looks for them; so is the region,
+    over what the environment says where ``region`` is given.
 
     Raises UsageError where boto3 is not installed or no region is known, InputError for a profile that is none.
     """
@@ -87,20 +124,11 @@ def opened(region: str | None = None) -> Session:
         if not found:
             raise UsageError("No AWS region is known", "neither the environment nor ~/.aws/config names one",
                              "AWS_REGION=eu-central-1, or --region")  # fmt: skip
-        _lend(made, found)
-    return Session(found, made)
-
-
-def _lend(made: Any, region: str) -> None:
-    """Put what boto3 has found into the environment, where nothing is there."""
-    os.environ.setdefault("AWS_REGION", region)
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
-        return
-    credentials = made.get_credentials()
-    if credentials is not None:
-        now = credentials.get_frozen_credentials()
-        named = {"AWS_ACCESS_KEY_ID": now.access_key, "AWS_SECRET_ACCESS_KEY": now.secret_key}
-        os.environ.update(named | ({"AWS_SESSION_TOKEN": now.token} if now.token else {}))
+    if region or not os.environ.get("AWS_REGION"):
+        os.environ["AWS_REGION"] = found
+    session = Session(found, made)
+    session.lend()
+    return session
 
 
 def _refuse_truncated(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
@@ -119,10 +120,15 @@ class Uploaded:
     older: tuple[str, ...]
 
 
-def place(to: str, kms_key: str | None) -> Place:
-    """The bucket, prefix or folder that ``to`` names. Raises InputError or UsageError where it cannot be one."""
+def place(to: str, kms_key: str | None, credentials: S3CredentialProvider | None = None) -> Place:
+    """The bucket, prefix or folder that ``to`` names. ``credentials`` go before what is found.
+
+    Raises InputError or UsageError where it cannot be one.
+    """
     if objects.is_remote(to):
-        return Prefix(s3.opened(to, kms_key=kms_key, credentials=_credentials()))
+        return Prefix(s3.opened(to, kms_key=kms_key, credentials=credentials or _credentials()))
+    if "://" in to:
+        raise UsageError(f"{to} is no place for shards", "they go to S3 or into a folder", "--to s3://BUCKET/PREFIX")
     if kms_key:
         raise UsageError("--kms-key goes with s3:// alone", f"{to} is a folder", "--to s3://BUCKET/PREFIX")
     return Folder(Path(to))
@@ -233,7 +239,8 @@ def _credentials() -> S3CredentialProvider | None:
         if found is None:
             return None
         found.get_frozen_credentials()
-        provider: S3CredentialProvider = Boto3CredentialProvider(session)
+        # boto3 hands none out that end within ten minutes.
+        provider: S3CredentialProvider = Boto3CredentialProvider(session, ttl=timedelta(minutes=10))
     except (BotoCoreError, ClientError) as error:
         raise InputError("The credentials cannot be used", str(error).rstrip("."), "aws sso login") from None
     return provider

@@ -118,7 +118,8 @@ def build(sources: Sequence[str], work: Path, recipe: LinkRecipe, track: Track =
 
 def resolved(sources: Sequence[str]) -> list[str]:
     """The sources as whole addresses, each once, in the order given."""
-    return list(dict.fromkeys(one if objects.is_remote(one) else str(Path(one).resolve()) for one in sources))
+    whole = (one.rstrip("/") if objects.is_remote(one) else str(Path(one).resolve()) for one in sources)
+    return list(dict.fromkeys(whole))
 
 
 def split_sides(
