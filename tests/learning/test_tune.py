@@ -166,6 +166,10 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(bins: Path, tmp_path:
     [
         ([], "import sys; sys.modules['optuna'] = None", 2, "pip install 'binventory[tune]'"),
         (["--storage", "nonsense"], "", 2, "--storage is no database's URL"),
+        (["--storage", "redis://host/0"], "", 2, "Redis is none that SQLAlchemy knows"),
+        (["--storage", "postgresql://host/db"], "import sys; sys.modules['psycopg2'] = None", 2,
+         "pip install 'psycopg[binary]', and --storage postgresql+psycopg://"),
+        (["--out", "."], "", 2, "--out . is a folder"),
         (["--storage", "sqlite:////proc/nowhere/s.db"], "", 4, "The storage cannot be used"),
         (["--weights", "w"], "", 2, "--weights goes with the recipe full alone"),
         (["--from", "abid"], "", 2, "quick.size=64 does not fit bundle abid. Its trunk takes 224 x 224 pixels alone"),

@@ -61,6 +61,7 @@ def report(
     from binventory.learning import typesetting
 
     typesetting.refuse_without_typst()
+    terminal.refuse_folder("--out", out)
     given = [_evaluation(place) for place in evaluation or ()]
     counter = load_counter(bundle, None)
     made = counter.bundle
