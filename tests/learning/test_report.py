@@ -139,7 +139,7 @@ def test_what_was_learnt_from_and_judged_is_told_over_the_figures(whole: Report)
     first, *others = whole.judged
     flattered = replace(whole, judged=(replace(first, asked=replace(first.asked, include_seen=True)), *others))
     summary = read_out(flattered, "summary")
-    assert "nothing from" not in summary and "that it has learnt from were judged, too" in " ".join(summary.split())
+    assert "nothing from" not in summary and "photos that it has learnt from" in " ".join(summary.split())
     assert "learnt from were judged, too" in read_out(flattered, "mind")
 
 
@@ -149,6 +149,15 @@ def test_what_was_judged_elsewhere_is_told_over_the_figures(whole: Report) -> No
     moved = replace(first, asked=replace(first.asked, data=("bins", "others")))
     assert report.strange(moved, whole.data) == ("others",)
     assert "bins and others" in read_out(replace(whole, judged=(moved, *others)), "mind")
+
+
+def test_settings_have_three_digits_that_say_something(whole: Report) -> None:
+    odd = {"a": 0.1727354156454854, "b": 0.0005212256130325893, "c": 3e-7, "d": 0.0, "e": 260, "f": [1.5, 1e-5],
+           "g": "x", "h": True, "i": 1234.56, "j": -0.012345}  # fmt: skip
+    told = read_out(replace(whole, changed=odd), "recipe")
+    for shown in ("a = 0.173", "b = 0.000521", "c = 3e−7", "d = 0", "e = 260", "f = [1.5, 0.00001]", "g = x",
+                  "h = true", "i = 1235", "j = −0.0123"):  # fmt: skip
+        assert shown in told, told
 
 
 def test_another_bundles_evaluation_is_refused(whole: Report) -> None:

@@ -79,7 +79,9 @@ def refuse_remote(folder: Path) -> None:
 def refuse_folder(option: str, place: str | None) -> None:
     """Raise UsageError where a folder is named and a file will be written."""
     if place and "://" not in place and (place.endswith("/") or Path(place).is_dir()):
-        raise UsageError(f"{option} {place} is a folder", "it names the file to write", f"{option} {place.rstrip('/')}/NAME")
+        raise UsageError(
+            f"{option} {place} is a folder", "it names the file to write", f"{option} {place.rstrip('/')}/NAME"
+        )
 
 
 def print_json(row: Mapping[str, object]) -> None:

@@ -117,7 +117,9 @@ def _range(recipe: Recipe, text: str) -> Axis:
                          f"--range {name}=1:2, or 1:2:log")  # fmt: skip
     log = scale == "log" or (not scale and name in _LOGARITHMIC)
     if log and numbers[0] <= 0:
-        raise UsageError(f"Range {text!r} is none", "a logarithmic one begins above 0", _above_zero(recipe, name, *numbers))
+        raise UsageError(
+            f"Range {text!r} is none", "a logarithmic one begins above 0", _above_zero(recipe, name, *numbers)
+        )
     whole = isinstance(_said(recipe, name), int) and not isinstance(_said(recipe, name), bool)
     return Axis(name, (), numbers[0], numbers[1], log, whole)
 

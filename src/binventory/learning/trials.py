@@ -263,8 +263,11 @@ def storage_told(plan: Plan) -> Iterator[None]:
             raise
         raise UsageError("--storage cannot be reached", _line(error), "install that database's client") from None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        step = "see that the disk has room and may be written, then tune again" if plan.storage is None else (
-            "check that address, and that the database can be reached from here; finished trials are kept in it")
+        step = (
+            "see that the disk has room and may be written, then tune again"
+            if plan.storage is None
+            else ("check that address, and that the database can be reached from here; finished trials are kept in it")
+        )
         raise OutsideError(f"{place.capitalize()} cannot be used", _line(error), step) from None
 
 
