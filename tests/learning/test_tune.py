@@ -40,8 +40,8 @@ def run(*words: str, before: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def folder(work: Path) -> Path:
-    """The folder of the one study in a work folder."""
-    (found,) = (work / "tune").iterdir()
+    """The folder of the one study in a work folder that is kept in a file; others are named after their storage."""
+    (found,) = (one for one in (work / "tune").iterdir() if "-" not in one.name)
     return found
 
 
