@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from binventory.counting.priors import REFERENCE
 from binventory.data import catalogue, explore
 from binventory.data.explore import Exploration
 from binventory.data.traits import Change
-from binventory.errors import RecordError, UsageError
+from binventory.errors import InputError, RecordError, UsageError
 from binventory.learning import report, typesetting
 from binventory.learning.evaluate import Asked, Evaluation, Judged
 from binventory.learning.html import thumbnail
@@ -112,6 +114,66 @@ def test_names_are_text_whatever_they_hold(whole: Report) -> None:
     assert typesetting.typeset(hostile).startswith(b"%PDF-")
 
 
+def read_out(told: Report, label: str) -> str:
+    """What the report says in its element of that label, words apart; "" where there is none."""
+    import typst
+
+    with TemporaryDirectory() as folder:
+        for name, data in typesetting._members(told).items():
+            (Path(folder) / name).write_bytes(data)
+        found = json.loads(typst.query(str(Path(folder) / typesetting.TEMPLATES[0]), f"<{label}>"))
+    return " ".join(words(found))
+
+
+def words(part: object) -> Iterator[str]:
+    if isinstance(part, dict) and isinstance(part.get("text"), str):
+        yield part["text"]
+    elif isinstance(part, dict | list):
+        for one in part.values() if isinstance(part, dict) else part:
+            yield from words(one)
+
+
+def test_what_was_learnt_from_and_judged_is_told_over_the_figures(whole: Report) -> None:
+    assert "that it has learnt nothing from" in read_out(whole, "summary")
+    assert not read_out(whole, "mind")
+    first, *others = whole.judged
+    flattered = replace(whole, judged=(replace(first, asked=replace(first.asked, include_seen=True)), *others))
+    summary = read_out(flattered, "summary")
+    assert "nothing from" not in summary and "photos that it has learnt from" in " ".join(summary.split())
+    assert "learnt from were judged, too" in read_out(flattered, "mind")
+
+
+def test_what_was_judged_elsewhere_is_told_over_the_figures(whole: Report) -> None:
+    first, *others = whole.judged
+    assert report.strange(first, whole.data) == ()
+    moved = replace(first, asked=replace(first.asked, data=("bins", "others")))
+    assert report.strange(moved, whole.data) == ("others",)
+    assert "bins and others" in read_out(replace(whole, judged=(moved, *others)), "mind")
+
+
+def test_settings_have_three_digits_that_say_something(whole: Report) -> None:
+    odd = {"a": 0.1727354156454854, "b": 0.0005212256130325893, "c": 3e-7, "d": 0.0, "e": 260, "f": [1.5, 1e-5],
+           "g": "x", "h": True, "i": 1234.56, "j": -0.012345}  # fmt: skip
+    told = read_out(replace(whole, changed=odd), "recipe")
+    for shown in ("a = 0.173", "b = 0.000521", "c = 3e−7", "d = 0", "e = 260", "f = [1.5, 0.00001]", "g = x",
+                  "h = true", "i = 1235", "j = −0.0123"):  # fmt: skip
+        assert shown in told, told
+
+
+def test_another_bundles_evaluation_is_refused(whole: Report) -> None:
+    report.refuse_others(whole.judged[0], "open", "x.json")
+    with pytest.raises(InputError, match=r"x\.json does not belong to bundle site.*judges the bundle open"):
+        report.refuse_others(whole.judged[0], "site", "x.json")
+
+
+def test_a_throwaway_search_does_not_displace_a_long_one() -> None:
+    finished = SEARCH.trials[0]
+    long, later = (replace(SEARCH, key=key, trials=(finished,) * 30) for key in ("long", "later"))
+    short = replace(SEARCH, key="short", trials=(finished,) * 2 + (SEARCH.trials[3],) * 40)
+    full = replace(short, key="full", kind="full")
+    assert report.fullest([long, full, later, short]) == [full, later]
+
+
 def test_no_address_of_the_machine_is_in_it(whole: Report, bins: Path) -> None:
     told = json.dumps(whole.as_row())
     assert str(bins) not in told and str(bins.parent) not in told and "/home/me" not in told
@@ -190,3 +252,6 @@ def test_the_verb_judges_anew_where_no_evaluation_is_given(bins: Path, tmp_path:
     refused = run("report", "--bundle", "open", "--data", bins, "--evaluation", tmp_path / "odd.json", "--out", out)
     assert refused.returncode == 3
     assert "is no evaluation" in refused.stderr
+    (tmp_path / "other.json").write_text(json.dumps({**evaluated([(3, 3)], Asked(("bins",))).as_row(), "bundle": "x"}))
+    refused = run("report", "--bundle", "open", "--data", bins, "--evaluation", tmp_path / "other.json", "--out", out)
+    assert (refused.returncode, "does not belong to bundle open" in refused.stderr) == (3, True)

@@ -40,8 +40,8 @@ def run(*words: str, before: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def folder(work: Path) -> Path:
-    """The folder of the one study in a work folder."""
-    (found,) = (work / "tune").iterdir()
+    """The folder of the one study in a work folder that is kept in a file; others are named after their storage."""
+    (found,) = (one for one in (work / "tune").iterdir() if "-" not in one.name)
     return found
 
 
@@ -107,7 +107,7 @@ def test_it_resumes_after_sigkill_without_losing_a_finished_trial(bins: Path, tm
     assert kept
     last = run(*words[3:])
     assert last.returncode == 0, last.stderr
-    assert "of 12 trials were finished before" in last.stderr
+    assert "trials were finished before" in last.stderr
     *rows, _ = [json.loads(line) for line in last.stdout.splitlines()]
     assert [row["trial"] for row in rows] == list(range(12))
     assert {row["state"] for row in rows} == {"complete"}
@@ -166,6 +166,14 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(bins: Path, tmp_path:
     [
         ([], "import sys; sys.modules['optuna'] = None", 2, "pip install 'binventory[tune]'"),
         (["--storage", "nonsense"], "", 2, "--storage is no database's URL"),
+        (["--storage", "redis://host/0"], "", 2, "Redis is none that SQLAlchemy knows"),
+        (
+            ["--storage", "postgresql://host/db"],
+            "import sys; sys.modules['psycopg2'] = None",
+            2,
+            "pip install 'psycopg[binary]', and --storage postgresql+psycopg://",
+        ),
+        (["--out", "."], "", 2, "--out . is a folder"),
         (["--storage", "sqlite:////proc/nowhere/s.db"], "", 4, "The storage cannot be used"),
         (["--weights", "w"], "", 2, "--weights goes with the recipe full alone"),
         (["--from", "abid"], "", 2, "quick.size=64 does not fit bundle abid. Its trunk takes 224 x 224 pixels alone"),

@@ -74,6 +74,20 @@ def test_what_cannot_vary_is_refused_as_a_recipe_would(option: str, text: str, t
         space.asked(FULL, (), [text] if option == "range" else [], [text] if option == "choose" else [])
 
 
+@pytest.mark.parametrize("asked", ["full.lr=0:1:log", "full.batch=0:64:log", "full.momentum=0:0.9:log"])
+def test_the_range_that_is_suggested_is_one(asked: str) -> None:
+    with pytest.raises(UsageError, match="begins above 0") as refused:
+        space.asked(FULL, (), [asked], [])
+    assert space.asked(FULL, (), [refused.value.next.removeprefix("--range ")], [])[0].log
+
+
+def test_studies_in_two_databases_have_a_folder_each_and_no_password_a_say() -> None:
+    place = "postgresql+psycopg://me{}@host/db"
+    names = {trials.folder_name("k", one) for one in (None, "sqlite:///a.db", "sqlite:///b.db", place.format(""))}
+    assert len(names) == 4 and "k" in names
+    assert trials.folder_name("k", place.format(":secret")) == trials.folder_name("k", place.format(":other")) in names
+
+
 @given(st.sampled_from([QUICK, FULL]), st.data())
 def test_every_point_of_the_usual_space_is_a_recipe_that_toml_keeps(
     recipe: recipes.Recipe, data: st.DataObject

@@ -205,7 +205,7 @@ def evaluate(
     judged = evaluation.evaluate(
         counter, judged_bundle, found, rows,
         quantities=quantities, balanced=balanced, include_seen=include_seen,
-        prior=mix, named=[Path(one).name for one in data], split=split, track=terminal.tracked,
+        prior=mix, named=evaluation.folders(data), split=split, track=terminal.tracked,
     )  # fmt: skip
     for error in judged.unreadable:
         terminal.say(f"rejected: {error}")

@@ -61,9 +61,12 @@ def report(
     from binventory.learning import typesetting
 
     typesetting.refuse_without_typst()
+    terminal.refuse_folder("--out", out)
     given = [_evaluation(place) for place in evaluation or ()]
     counter = load_counter(bundle, None)
     made = counter.bundle
+    for one, place in zip(given, evaluation or (), strict=True):
+        reports.refuse_others(one, made.manifest.name, place)
     recipe = recipes.from_mapping({name: made.manifest.recipe[name] for name in ("seed", "split", "link")
                                    if name in made.manifest.recipe})  # fmt: skip
     found = catalogued(data, work, recipe)
@@ -82,6 +85,9 @@ def report(
         pictures=_pictures(shown),
         licence=licence,
     )
+    for one in told.judged:
+        if strangers := reports.strange(one, told.data):
+            terminal.say(f"note: an evaluation judged photos of {', '.join(strangers)}, which are not among --data")
     pdf = typesetting.typeset(told)
     objects.write(out, pdf)
     if as_json:
@@ -105,7 +111,7 @@ def _judged(counter: Counter, found: Catalogue, data: Sequence[str]) -> Scored:
     from binventory.learning import report as reports
 
     split = "test" if any(row.side for row in found.rows) else "all"
-    named = [Path(one).name for one in data]
+    named = evaluation.folders(data)
     judged = evaluation.evaluate(
         counter, counter.bundle, found, evaluation.choose(found, split=split), prior=counter.prior,
         named=named, split=split, track=terminal.tracked,
@@ -145,9 +151,17 @@ def _trainings(work: Path) -> list[Training]:
 
 
 def _searches(given: str | None, work: Path) -> list[Tuning]:
+    from binventory.learning import report as reports
     from binventory.learning import tuning
 
-    return [tuning.read(one) for one in ([given] if given else sorted(work.glob(f"tune/*/{tuning.FILE}")))]
+    if given:
+        return [tuning.read(given)]
+    places = sorted(work.glob(f"tune/*/{tuning.FILE}"), key=lambda one: (one.stat().st_mtime, one))
+    told = reports.fullest(map(tuning.read, places))
+    if len(told) < len(places):
+        terminal.say(f"note: of {len(places)} searches in {work / 'tune'} the report tells {len(told)}, of each kind "
+                     "the one with the most trials; --tuning names another")  # fmt: skip
+    return told
 
 
 def _evaluation(place: str) -> Scored:

@@ -76,6 +76,14 @@ def refuse_remote(folder: Path) -> None:
         raise UsageError(f"{folder} is no folder", "this verb writes to the disk", "--out DIR")
 
 
+def refuse_folder(option: str, place: str | None) -> None:
+    """Raise UsageError where a folder is named and a file will be written."""
+    if place and "://" not in place and (place.endswith("/") or Path(place).is_dir()):
+        raise UsageError(
+            f"{option} {place} is a folder", "it names the file to write", f"{option} {place.rstrip('/')}/NAME"
+        )
+
+
 def print_json(row: Mapping[str, object]) -> None:
     """Print one JSON object on one line, at once."""
     import msgspec
@@ -108,15 +116,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
     kept = [list(map(_plain, row)) for row in rows]
+    console = Console()
+    widths = [max(map(len, column)) for column in zip(columns, *kept, strict=True)]
+    room = console.width - sum(widths)
+    tight = 3 * len(widths) > room >= len(widths) + 1  # without the space around its cells each row takes one line
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=0 if tight else (0, 1))
     for number, column in enumerate(columns):
         digits = [row[number][:1] for row in kept if row[number]]
         right = bool(digits) and all(digit in "0123456789->" for digit in digits)
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in kept:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)
 
 
 def tell(notes: Iterable[str], rejects: Sequence[Reject], work: object) -> None:

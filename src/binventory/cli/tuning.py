@@ -72,6 +72,8 @@ def tune(
     from binventory.learning import space
 
     _optuna_needed(storage)
+    terminal.refuse_folder("--out", out)
+    terminal.refuse_folder("--page", page)
     chosen = recipes.load(recipe, settings or ())
     start, own_size = (_full_start if chosen.kind == "full" else _quick_start)(chosen, base, weights)
     axes = space.asked(chosen, space.usual(chosen, _sizes(chosen, start, own_size)), ranges or (), choices or ())
@@ -82,26 +84,26 @@ def tune(
     objective = _objective(found, start, chosen)
     default = space.settings_of(chosen, axes, own_size)
     name = base or (weights.name if weights else "") or _name(start, chosen)
-    tuned = _tuned(chosen, axes, default, objective, found.work, trials, jobs, storage, name)
-    folder = found.work / "tune" / tuned.key
+    tuned, folder = _tuned(chosen, axes, default, objective, found.work, trials, jobs, storage, name)
     _write(tuned, folder, out, page, ", ".join(Path(one).name for one in data))
     if as_json:
         _print_rows(tuned, folder)
     else:
-        _print_tables(tuned, folder)
+        _print_tables(tuned, folder, out)
     raise typer.Exit(terminal.status_of(reject.error for reject in found.rejects))
 
 
 def _tuned(
     recipe: Recipe, axes: tuple[Axis, ...], default: dict[str, Value], objective: Quick | Full, work: Path,
     trials: int, jobs: int, storage: str | None, name: str,
-) -> Tuning:  # fmt: skip
-    """The tuning, done or gone on with; Ctrl-C says how to go on."""
+) -> tuple[Tuning, Path]:  # fmt: skip
+    """The tuning, done or gone on with, and its folder; Ctrl-C says how to go on."""
+    from binventory.learning import trials as studies
     from binventory.learning import tune as tuning
     from binventory.learning.trials import Plan
 
     key = hashlib.sha256(f"{recipe} {axes} {objective.identity}".encode()).hexdigest()[:12]
-    folder = work / "tune" / key
+    folder = work / "tune" / studies.folder_name(key, storage)
     folder.mkdir(parents=True, exist_ok=True)
     setting = f"{recipe.kind}.size"
     sizes = next((axis.values for axis in axes if axis.setting == setting), (default.get(setting, 0),))
@@ -112,7 +114,7 @@ def _tuned(
     plan = Plan(key, recipe, axes, default, objective, trials, jobs, folder, storage, threads, uuid.uuid4().hex)
     terminal.say(f"study {key} in {folder}")
     try:
-        return tuning.concluded(plan, name, *tuning.run(plan, terminal.say))
+        return tuning.concluded(plan, name, *tuning.run(plan, terminal.say)), folder
     except KeyboardInterrupt:
         terminal.say("interrupted: what is finished is kept, and the same command goes on from there")
         raise
@@ -231,14 +233,14 @@ def _print_rows(tuned: Tuning, folder: Path) -> None:
     })  # fmt: skip
 
 
-def _print_tables(tuned: Tuning, folder: Path) -> None:
+def _print_tables(tuned: Tuning, folder: Path, out: str | None) -> None:
     from binventory.learning import tuning
 
     names = [axis.setting for axis in tuned.axes]
     terminal.print_table(
-        ("trial", *names, "log loss", "exact", "state", "seconds"),
+        ("trial", *(name.removeprefix(f"{tuned.kind}.") for name in names), "log loss", "exact", "state", "seconds"),
         [(_numbered(one, tuned), *(_given(one.settings.get(name)) for name in names), _scored(one, "log_loss"),
-          _scored(one, "accuracy"), one.state if not one.why else f"failed: {one.why}", f"{one.seconds:.1f}")
+          _scored(one, "accuracy"), one.state, f"{one.seconds:.1f}")
          for one in tuned.trials],
     )  # fmt: skip
     if tuned.importance:
@@ -246,19 +248,20 @@ def _print_tables(tuned: Tuning, folder: Path) -> None:
     rows = [
         ("judged on", f"{tuned.photos:,} photos of validate in {tuned.runs:,} runs"),
         ("verdict", tuning.verdict(tuned)),
-        ("best recipe", folder / "best.toml"),
+        *((f"trial {one.number} failed", one.why) for one in tuned.trials if one.why),
+        ("best recipe", out or folder / "best.toml"),
         ("tuning", folder / tuning.FILE),
     ]
     terminal.print_table(("", ""), rows)
 
 
 def _numbered(one: Trial, tuned: Tuning) -> str:
-    marks = [mark for mark, of in (("default", 0), ("best", tuned.best)) if one.number == of]
-    return f"{one.number}" + (f" ({', '.join(marks)})" if marks else "")
+    mark = "best" if one.number == tuned.best else "default" if one.number == 0 else ""
+    return f"{one.number} {mark}".rstrip()
 
 
 def _given(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _scored(one: Trial, figure: str) -> str:

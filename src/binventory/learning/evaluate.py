@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from binventory.counting.bundle import SHORT, Bundle
 from binventory.counting.counter import opened_each
 from binventory.counting.priors import Prior
 from binventory.data import links
-from binventory.data.catalogue import Catalogue, Row
+from binventory.data.catalogue import Catalogue, Row, resolved
 from binventory.errors import BinventoryError, BundleError, InputError, RecordError
 from binventory.flow import Track, untracked
 from binventory.learning.metrics import Figures, figures
@@ -83,6 +84,11 @@ class Evaluation:
             "machine": self.machine,
             "views": msgspec.to_builtins(self.views),
         }
+
+
+def folders(data: Sequence[str]) -> list[str]:
+    """The data by their folders' names, as an evaluation notes them."""
+    return [PurePosixPath(one).name or one for one in resolved(data)]
 
 
 def choose(

@@ -22,7 +22,7 @@ from binventory.counting.calibration import Calibration
 from binventory.data.explore import Exploration, Pair
 from binventory.data.traits import Change, Leak, Mix
 from binventory.data.traps import Trap, traps
-from binventory.errors import RecordError
+from binventory.errors import InputError, RecordError
 from binventory.learning.evaluate import Asked
 from binventory.learning.metrics import Figures
 from binventory.learning.tuning import Tuning
@@ -200,6 +200,30 @@ def scored(row: Mapping[str, Any], place: str) -> Scored:
     except (KeyError, msgspec.ValidationError) as error:
         why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise RecordError(f"{place} is no evaluation", why, "binventory evaluate --json > FILE") from None
+
+
+def refuse_others(one: Scored, bundle: str, place: str) -> None:
+    """Raise InputError where the evaluation in ``place`` is of another bundle than the one of that name."""
+    if one.bundle != bundle:
+        raise InputError(f"{place} does not belong to bundle {bundle}", f"it judges the bundle {one.bundle}",
+                         f"binventory evaluate --bundle {bundle} --json > {place}")  # fmt: skip
+
+
+def strange(one: Scored, data: Data) -> tuple[str, ...]:
+    """The folders that an evaluation judged and that are none of the report's data, by name."""
+    known = {source.name for source in data.sources}
+    return tuple(name for name in one.asked.data if name not in known)
+
+
+def fullest(searches: Iterable[Tuning]) -> list[Tuning]:
+    """Of each kind of recipe the search with the most finished trials, of as many the last: what others began and left
+    tells nothing beside it. ``searches``: the oldest first."""
+    found: dict[str, tuple[int, Tuning]] = {}
+    for one in searches:
+        finished = sum(trial.state != "failed" for trial in one.trials)
+        if one.kind not in found or finished >= found[one.kind][0]:
+            found[one.kind] = (finished, one)
+    return [one for _, (_, one) in sorted(found.items())]
 
 
 def training(metrics: str, place: str) -> Training:

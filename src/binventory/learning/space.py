@@ -117,9 +117,19 @@ def _range(recipe: Recipe, text: str) -> Axis:
                          f"--range {name}=1:2, or 1:2:log")  # fmt: skip
     log = scale == "log" or (not scale and name in _LOGARITHMIC)
     if log and numbers[0] <= 0:
-        raise UsageError(f"Range {text!r} is none", "a logarithmic one begins above 0", f"--range {name}={ends}:linear")
+        raise UsageError(
+            f"Range {text!r} is none", "a logarithmic one begins above 0", _above_zero(recipe, name, *numbers)
+        )
     whole = isinstance(_said(recipe, name), int) and not isinstance(_said(recipe, name), bool)
     return Axis(name, (), numbers[0], numbers[1], log, whole)
+
+
+def _above_zero(recipe: Recipe, name: str, low: float, high: float) -> str:
+    """What to ask for instead of a logarithmic range that begins at 0 or below."""
+    if high <= 0:
+        return f"--range {name}={low}:{high}:linear"
+    least = 1 if isinstance(_said(recipe, name), int) else high / 1000
+    return f"--range {name}={least:g}:{high:g}:log"
 
 
 def _choices(recipe: Recipe, text: str) -> Axis:

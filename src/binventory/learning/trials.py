@@ -9,6 +9,7 @@ and its place, with its settings, is free again.
 from __future__ import annotations
 
 import base64
+import hashlib
 import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -262,18 +263,47 @@ def storage_told(plan: Plan) -> Iterator[None]:
             raise
         raise UsageError("--storage cannot be reached", _line(error), "install that database's client") from None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise OutsideError(f"{place.capitalize()} cannot be used", _line(error), "the same command goes on") from None
+        step = (
+            "see that the disk has room and may be written, then tune again"
+            if plan.storage is None
+            else ("check that address, and that the database can be reached from here; finished trials are kept in it")
+        )
+        raise OutsideError(f"{place.capitalize()} cannot be used", _line(error), step) from None
 
 
 def refuse_storage(url: str) -> None:
-    """Raise UsageError where a storage's URL is none."""
+    """Raise UsageError where a storage's URL is none, or no client of that database is installed."""
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+    postgres = "--storage postgresql+psycopg://…"
     try:
-        make_url(url)
+        asked = make_url(url)
+        asked.get_dialect().import_dbapi()
+    except NoSuchModuleError:
+        why = f"{asked.drivername} is none that SQLAlchemy knows"
+        raise UsageError("--storage is no database's URL", why, postgres) from None
     except ArgumentError as error:
-        raise UsageError("--storage is no database's URL", _line(error), "--storage postgresql://…") from None
+        raise UsageError("--storage is no database's URL", _line(error), postgres) from None
+    except ImportError as error:
+        step = f"install {error.name or 'its client'}"
+        if asked.get_backend_name() == "postgresql":
+            step = f"pip install 'psycopg[binary]', and {postgres}"
+        why = f"{error.name or _line(error)} is not installed"
+        raise UsageError("--storage cannot be reached", why, step) from None
+
+
+def folder_name(key: str, storage: str | None) -> str:
+    """What the folder of a study is called: studies of one key in two databases are two. No password has a say."""
+    if storage is None:
+        return key
+    from sqlalchemy.engine import make_url
+
+    place = make_url(storage).set(password="").difference_update_query(["password"])
+    if place.get_backend_name() == "sqlite" and place.database:
+        place = place.set(database=str(Path(place.database).resolve()))
+    address = place.render_as_string(hide_password=False)
+    return f"{key}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
 
 
 def attempts_of(study: Any) -> list[Attempt]:

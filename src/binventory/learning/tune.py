@@ -51,7 +51,9 @@ def run(plan: Plan, tell: Callable[[str], None]) -> tuple[list[Trial], dict[int,
             study = trials.study_of(plan)
             trials.give_up(plan, study, [])
             known = set(trials.settled(trials.attempts_of(study), plan.token))
-            if known:
+            if len(known) >= plan.trials:
+                tell(f"nothing left to try: {len(known)} trials were finished before, {plan.trials} are asked for")
+            elif known:
                 tell(f"going on: {len(known)} of {plan.trials} trials were finished before")
             crew = _Crew(plan)
             try:
@@ -236,9 +238,8 @@ def _told(one: Attempt, done: int, plan: Plan) -> str:
                     for name, value in (one.settings | one.chosen).items())  # fmt: skip
     how = {"COMPLETE": f"{tuning.OBJECTIVE}={one.value or 0:.4f}", "PRUNED": f"pruned after epoch {len(one.epochs)}"}
     name = f"trial {one.place}" + (" (default)" if one.place == DEFAULT else "")
-    return (
-        f"{name}: {how.get(one.state, f'failed. {one.why}')} in {one.seconds:.1f} s, {said} [{done} of {plan.trials}]"
-    )
+    why = f": {one.why.rstrip('.')}" if one.why else ""
+    return f"{name}: {how.get(one.state, 'failed')} in {one.seconds:.1f} s, {said} [{done} of {plan.trials}]{why}"
 
 
 def _under_way(attempts: Sequence[Attempt], done: int, plan: Plan) -> str:
