@@ -34,7 +34,7 @@ ROOT = Path(__file__).parent.parent
 SUITE = "bookworm"
 OPEN = Path(binventory.__file__).parent / "shipped" / "open"
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-_PIPS = ("/etc/pip.conf", "/root/.config/pip/pip.conf", "/root/.pip/pip.conf")
+_PIPS = ("/etc/pip.conf", *(os.path.expanduser(f"~/{name}") for name in (".config/pip/pip.conf", ".pip/pip.conf")))
 
 
 @dataclass(slots=True)

@@ -27,6 +27,24 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting over the recipe: section.field=value.", metavar="SETTING"),
 ]
+FromOption = Annotated[
+    str | None, typer.Option("--from", help="The bundle whose trunk to start from.", metavar="BUNDLE")
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Full alone: the backbone's pretrained weights, a timm state dict (.safetensors).", metavar="FILE"
+    ),
+]
+RangeOption = Annotated[
+    list[str] | None,
+    typer.Option("--range", help="What a setting may be: section.field=LOW:HIGH[:log].", metavar="RANGE"),
+]
+ChooseOption = Annotated[
+    list[str] | None,
+    typer.Option("--choose", help="What a setting may be: section.field=ONE,ANOTHER.", metavar="CHOICES"),
+]
+BestOption = Annotated[str | None, typer.Option(help="Also write the best recipe, as TOML.", metavar="FILE")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from binventory.cli import terminal, watching
-from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, catalogued
+from binventory.cli.data import (
+    BestOption,
+    ChooseOption,
+    DataOption,
+    FromOption,
+    JsonOption,
+    RangeOption,
+    RecipeOption,
+    SetOption,
+    catalogued,
+)
 from binventory.cloud.wish import Wish
 
 if TYPE_CHECKING:
@@ -171,23 +181,15 @@ def tune(
     data: DataOption,
     recipe: RecipeOption = "full",
     settings: SetOption = None,
-    base: Annotated[
-        str | None, typer.Option("--from", help="The bundle whose trunk to start from.", metavar="BUNDLE")
-    ] = None,
+    base: FromOption = None,
     weights: Path | None = None,
     work: Path | None = None,
     trials: Annotated[int, typer.Option(help="How many trainings to try.", min=1, max=750)] = 12,
     jobs: Annotated[int, typer.Option(help="How many of them at once.", min=1, max=100)] = 1,
     strategy: Annotated[str, typer.Option(help="How SageMaker chooses: bayesian or hyperband.")] = "bayesian",
-    ranges: Annotated[
-        list[str] | None,
-        typer.Option("--range", help="What a setting may be: section.field=LOW:HIGH[:log].", metavar="RANGE"),
-    ] = None,
-    choices: Annotated[
-        list[str] | None,
-        typer.Option("--choose", help="What a setting may be: section.field=ONE,ANOTHER.", metavar="CHOICES"),
-    ] = None,
-    out: Annotated[str | None, typer.Option(help="Also write the best recipe, as TOML.", metavar="FILE")] = None,
+    ranges: RangeOption = None,
+    choices: ChooseOption = None,
+    out: BestOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tune on SageMaker: a tuning job over learning rate, batch size, momentum and image size, followed to its end."""

@@ -20,7 +20,17 @@ from binventory.cli.counting import (
     refuse_with_endpoint,
     tell_licence,
 )
-from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued, tell_missing
+from binventory.cli.data import (
+    DataOption,
+    FromOption,
+    JsonOption,
+    RecipeOption,
+    SetOption,
+    WeightsOption,
+    WorkOption,
+    catalogued,
+    tell_missing,
+)
 
 if TYPE_CHECKING:
     from binventory.counting.bundle import Bundle
@@ -38,15 +48,8 @@ def train(
     out: Annotated[str, typer.Option(help="The bundle to write: a directory, a .tar.gz or s3://.", metavar="BUNDLE")],
     recipe: RecipeOption = "quick",
     settings: SetOption = None,
-    base: Annotated[
-        str | None, typer.Option("--from", help="The bundle whose trunk to start from.", metavar="BUNDLE")
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="Full alone: the backbone's pretrained weights, a timm state dict (.safetensors).", metavar="FILE"
-        ),
-    ] = None,
+    base: FromOption = None,
+    weights: WeightsOption = None,
     work: WorkOption = None,
     checkpoints: Annotated[
         Path | None,

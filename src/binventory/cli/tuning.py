@@ -14,7 +14,19 @@ import typer
 from binventory.cli import jobs as away
 from binventory.cli import terminal
 from binventory.cli.counting import tell_licence
-from binventory.cli.data import DataOption, JsonOption, RecipeOption, SetOption, WorkOption, catalogued
+from binventory.cli.data import (
+    BestOption,
+    ChooseOption,
+    DataOption,
+    FromOption,
+    JsonOption,
+    RangeOption,
+    RecipeOption,
+    SetOption,
+    WeightsOption,
+    WorkOption,
+    catalogued,
+)
 from binventory.cli.learning import torch_needed
 
 if TYPE_CHECKING:
@@ -35,30 +47,17 @@ def tune(
     recipe: RecipeOption = "quick",
     trials: Annotated[int, typer.Option(help="How many recipes to try in all, the given one first.", min=1)] = 20,
     jobs: Annotated[int, typer.Option(help="How many processes try them.", min=1)] = 1,
-    ranges: Annotated[
-        list[str] | None,
-        typer.Option("--range", help="What a setting may be: section.field=LOW:HIGH[:log].", metavar="RANGE"),
-    ] = None,
-    choices: Annotated[
-        list[str] | None,
-        typer.Option("--choose", help="What a setting may be: section.field=ONE,ANOTHER.", metavar="CHOICES"),
-    ] = None,
+    ranges: RangeOption = None,
+    choices: ChooseOption = None,
     settings: SetOption = None,
-    base: Annotated[
-        str | None, typer.Option("--from", help="The bundle whose trunk to start from.", metavar="BUNDLE")
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="Full alone: the backbone's pretrained weights, a timm state dict (.safetensors).", metavar="FILE"
-        ),
-    ] = None,
+    base: FromOption = None,
+    weights: WeightsOption = None,
     storage: Annotated[
         str | None,
         typer.Option(help="A database that several machines share: postgresql://… Default: a file.", metavar="URL"),
     ] = None,
     work: WorkOption = None,
-    out: Annotated[str | None, typer.Option(help="Also write the best recipe, as TOML.", metavar="FILE")] = None,
+    out: BestOption = None,
     page: Annotated[str | None, typer.Option(help="Also write one HTML page with plots.", metavar="PAGE")] = None,
     as_json: JsonOption = False,
 ) -> None:
