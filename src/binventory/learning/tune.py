@@ -150,7 +150,12 @@ class _Crew:
         around = os.environ | threads | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         while len(self.members) < min(self.plan.jobs, wanted):
             words = [sys.executable, "-P", "-m", "binventory.learning.tune", str(self.begun), str(len(told))]
-            member = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=around)
+            # Ctrl-C is for the first process: it must not reach another one before that can say that it does not care.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                member = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=around)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             self.members.append(member)
             self.begun += 1
             assert member.stdin is not None
@@ -185,7 +190,7 @@ def _let_go(members: Sequence[subprocess.Popen[bytes]]) -> None:
 
 def _work(number: int, size: int) -> None:
     """A process of the crew: trial after trial, until there is nothing left to do."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     plan: Plan = pickle.loads(sys.stdin.buffer.read(size))
     threading.Thread(target=_die_with_the_first, daemon=True).start()
     warnings.simplefilter("ignore")  # the first process has said what there is to say
