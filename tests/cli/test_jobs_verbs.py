@@ -148,6 +148,7 @@ def test_a_job_is_stopped_and_ctrl_c_only_stops_the_watching(aws: World, weights
     assert binventory("cloud", "stop", "binventory-long").returncode == 0  # safe to run twice
 
 
+@pytest.mark.train  # it needs no torch, but time
 def test_a_job_that_fails_tells_the_cause_in_its_own_words(aws: World, tmp_path: Path) -> None:
     """Two photos are too few to learn from; the sentence comes from inside the job."""
     for name in ("00001", "00002"):
