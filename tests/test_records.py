@@ -106,7 +106,7 @@ def test_an_interval_around_the_count_is_taken(interval: tuple[int, int | None])
     [(4, (4, 4), "4"), (4, (2, 5), "2 to 5"), (19, (18, None), "18 or more"), (21, (21, None), ">20")],
 )
 def test_an_interval_reads_as_people_say_it(count: int, interval: tuple[int, int | None], text: str) -> None:
-    assert span(Count(peaked(count), 25.0, interval)) == text
+    assert span(Count(peaked(count), 25.0, interval).interval) == text
 
 
 def test_rounding_of_a_network_is_no_reason_to_refuse() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
-from typing import Protocol
+from typing import Literal, Protocol
 
 from binventory.errors import BinventoryError
 
@@ -45,7 +45,10 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line of a bin's record: a SKU and its quantity. Inches and pounds; None where the record is silent."""
+    """One line of a bin's record: a SKU and its quantity. Inches and pounds; None where the record is silent.
+
+    ``gtin``: 8, 12, 13 or 14 digits with a right check digit; ``value``: of one, in the site's money.
+    """
 
     sku: str
     asin: str | None
@@ -55,6 +58,8 @@ class Item:
     length: float | None
     width: float | None
     weight: float | None
+    gtin: str | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +126,55 @@ class Count:
         }
 
 
-def span(count: Count) -> str:
-    """A count's interval as people read it: ``4``, ``2 to 5`` or, where more than 20 is in it, ``18 or more``."""
-    low, high = count.interval
+Decision = Literal["match", "short", "over", "recount"]
+"""Whether a bin's record may stand: ``match`` passes without a look, ``short`` and ``over`` are told where the photo
+shows fewer or more than the record says, ``recount`` is for a person to find out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """May a bin's record of its total stand? Nothing is said of which articles make the total.
+
+    ``p_right``: the probability that the record's total is right (None: there is no record). ``expected``: the
+    record's total; ``count`` and ``interval``: what the photo showed. ``reason`` and ``change``: why, and what would
+    change it, a sentence each. ``bound``: where the verdict is ``match``, the most that P(pass | record wrong) is for
+    each declared kind of error; else None. ``worth``: what a recount saves a minute, in the policy's costs (>= 0).
+    """
+
+    verdict: Decision
+    p_right: float | None
+    expected: int | None
+    count: int
+    interval: tuple[int, int | None]
+    reason: str
+    change: str
+    bound: float | None = None
+    worth: float = 0.0
+
+    @property
+    def passes(self) -> bool:
+        """Whether the record may stand without a look."""
+        return self.verdict == "match"
+
+    def as_row(self, bin: str | None, photo: str) -> dict[str, object]:
+        """The verdict as it stands in JSON output."""
+        return {
+            "bin": bin,
+            "photo": photo,
+            "verdict": self.verdict,
+            "p_right": None if self.p_right is None else round(self.p_right, 6),
+            "expected": self.expected,
+            "count": self.count,
+            "interval": list(self.interval),
+            "reason": self.reason,
+            "change": self.change,
+            "bound": self.bound,
+        }
+
+
+def span(interval: tuple[int, int | None]) -> str:
+    """An interval as people read it: ``4``, ``2 to 5`` or, where more than 20 is in it, ``18 or more``."""
+    low, high = interval
     if high is None:
         return shown(TAIL) if low >= TAIL else f"{low} or more"
     return str(low) if low == high else f"{low} to {high}"

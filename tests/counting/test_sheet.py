@@ -106,7 +106,7 @@ def test_sheets_of_24_are_written_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_intervals_read_as_words() -> None:
-    assert span(counted(4, (4, 4))) == "4"
-    assert span(counted(4, (2, 5))) == "2 to 5"
-    assert span(counted(19, (18, None))) == "18 or more"
-    assert span(counted(21, (21, None))) == ">20"
+    assert span(counted(4, (4, 4)).interval) == "4"
+    assert span(counted(4, (2, 5)).interval) == "2 to 5"
+    assert span(counted(19, (18, None)).interval) == "18 or more"
+    assert span(counted(21, (21, None)).interval) == ">20"

@@ -201,4 +201,4 @@ def _row(photo: Photo, outcome: Count | BinventoryError) -> dict[str, object]:
 def _cells(photo: Photo, outcome: Count | BinventoryError) -> tuple[str, ...]:
     if isinstance(outcome, BinventoryError):
         return photo.name, "", "", "", str(outcome)
-    return photo.name, shown(outcome.count), f"{outcome.confidence:.0%}", span(outcome), ""
+    return photo.name, shown(outcome.count), f"{outcome.confidence:.0%}", span(outcome.interval), ""

@@ -106,7 +106,8 @@ def _draw_count(draw: ImageDraw.ImageDraw, count: Count) -> None:
     right = CELL[0] - _INSET
     sure = f"{count.confidence:.0%} sure"
     draw.text((right, _COUNT_LINE - 30), sure, _MODE, _font(24), anchor="rs")
-    draw.text((right, _COUNT_LINE), f"{COVERAGE:.0%} interval: {span(count)}", _INTERVAL, _font(22), anchor="rs")
+    held = f"{COVERAGE:.0%} interval: {span(count.interval)}"
+    draw.text((right, _COUNT_LINE), held, _INTERVAL, _font(22), anchor="rs")
     _draw_bars(draw, count)
 
 
