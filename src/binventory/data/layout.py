@@ -152,7 +152,8 @@ def _item(sku: str, line: object, flags: list[str]) -> Item:
     quantity = _whole(line.get("quantity"))
     if quantity is None or not 0 <= quantity <= ABSURD_QUANTITY:
         flags.append("item quantity missing" if line.get("quantity") is None else "item quantity absurd")
-    height, length, width, weight = (_measure(line.get(name), flags) for name in ("height", "length", "width", "weight"))
+    sizes = (_measure(line.get(name), flags) for name in ("height", "length", "width", "weight"))
+    height, length, width, weight = sizes
     return Item(sku, _text(line.get("asin")), _text(line.get("name")), quantity, height, length, width, weight)
 
 
