@@ -51,10 +51,10 @@ def count(
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other", "both were given", "one of them")
-    counter: Counts = far_counter(endpoint, bundle, prior) if endpoint else _near_counter(bundle, prior)
-    named = list(_addresses(photos))
+    counter: Counts = far_counter(endpoint, bundle, prior) if endpoint else near_counter(bundle, prior)
+    named = list(addresses(photos))
     errors: list[BinventoryError] = []
-    rows = noted(terminal.tracked(_counted(counter, named), "counting", len(named)), errors)
+    rows = noted(terminal.tracked(counted(counter, named), "counting", len(named)), errors)
     if pictures:
         rows = _pictured(rows, pictures, errors)
     print_outcomes(rows, as_json, as_csv)
@@ -72,7 +72,8 @@ def print_outcomes(rows: Iterable[Outcome], as_json: bool, as_csv: bool) -> None
         terminal.print_table(_COLUMNS, (_cells(photo, outcome) for photo, outcome in rows))
 
 
-def _near_counter(bundle: str | None, prior: str | None) -> Counter:
+def near_counter(bundle: str | None, prior: str | None) -> Counter:
+    """The counter of a bundle here, what to know of it told. Raises BundleError, UsageError."""
     counter = load_counter(bundle, prior)
     if counter.bundle.manifest.note:
         terminal.say(f"note: {' '.join(filter(str.isprintable, counter.bundle.manifest.note.split()))}")
@@ -131,7 +132,7 @@ Outcome = tuple[Photo, Count | BinventoryError]
 _COLUMNS = ("photo", "count", "confidence", "90 % interval", "problem")
 
 
-def _addresses(given: Iterable[str]) -> Iterator[str | tuple[str, BinventoryError]]:
+def addresses(given: Iterable[str]) -> Iterator[str | tuple[str, BinventoryError]]:
     """Every photo that the arguments stand for; an argument that stands for none is its own error."""
     from binventory import objects
     from binventory.photo import SUFFIXES
@@ -143,7 +144,7 @@ def _addresses(given: Iterable[str]) -> Iterator[str | tuple[str, BinventoryErro
             yield one, error
 
 
-def _counted(counter: Counts, named: Iterable[str | tuple[str, BinventoryError]]) -> Iterator[Outcome]:
+def counted(counter: Counts, named: Iterable[str | tuple[str, BinventoryError]]) -> Iterator[Outcome]:
     """Photos and their outcomes in order; a photo's bytes are dropped when its outcome is there."""
     from binventory.counting.counter import opened
     from binventory.flow import ahead
