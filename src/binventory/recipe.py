@@ -6,18 +6,16 @@ a value of the wrong type is refused with the nearest right name.
 
 from __future__ import annotations
 
-import difflib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import msgspec
 import tomli_w
 from msgspec import Meta
 
+from binventory import settings
 from binventory.errors import UsageError
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -179,7 +177,7 @@ class Recipe:
     full: FullRecipe = field(default_factory=FullRecipe)
 
 
-def load(name: str = "quick", settings: Iterable[str] = ()) -> Recipe:
+def load(name: str = "quick", changes: Iterable[str] = ()) -> Recipe:
     """The recipe called ``quick`` or ``full``, or that of a TOML file, with ``section.field=value`` laid over it.
 
     Raises UsageError naming the setting, and the nearest right one where a name is unknown.
@@ -187,8 +185,8 @@ def load(name: str = "quick", settings: Iterable[str] = ()) -> Recipe:
     if name in ("quick", "full") and not Path(name).is_file():
         values: dict[str, Any] = {"kind": name}
     else:
-        values = _read_toml(Path(name))
-    for setting in settings:
+        values = settings.read_toml(Path(name), "recipe", ("it is neither quick, full nor a file", "--recipe quick"))
+    for setting in changes:
         _lay_over(values, setting)
     return from_mapping(values)
 
@@ -203,14 +201,7 @@ def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 def from_mapping(values: Mapping[str, Any]) -> Recipe:
     """A recipe from nested plain values, defaults where they are silent. Raises UsageError."""
-    _refuse_unknown(values, Recipe(), "")
-    try:
-        recipe = msgspec.convert(values, Recipe)
-    except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `$")
-        where = place.strip("`").lstrip(".") or "the recipe"
-        setting = where.partition("[")[0]
-        raise UsageError(f"Recipe setting {where} does not fit", reason, f"{setting}={_example(setting)}") from None
+    recipe = settings.from_mapping(values, Recipe(), "recipe")
     for name in ("mean", "std"):
         if len(getattr(recipe.full, name)) not in (0, 3):
             raise UsageError(f"Recipe setting full.{name} does not fit", "red, green and blue want one number each",
@@ -228,8 +219,7 @@ def to_toml(recipe: Recipe) -> str:
 
 def to_mapping(recipe: Recipe) -> dict[str, Any]:
     """The whole recipe as nested plain values (tuples as lists)."""
-    plain: dict[str, Any] = msgspec.to_builtins(recipe)
-    return plain
+    return settings.to_mapping(recipe)
 
 
 def parse_value(text: str) -> Any:
@@ -238,19 +228,6 @@ def parse_value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):  # thousands of digits are no JSONDecodeError, nor are thousands of brackets
         return text
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"Recipe {path} does not exist", "it is neither quick, full nor a file", "--recipe quick"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"Recipe {path} cannot be read", str(error.strerror), "check its rights") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"Recipe {path} is not TOML", str(error), "mend the file at that place") from None
 
 
 def _lay_over(values: dict[str, Any], setting: str) -> None:
@@ -268,26 +245,3 @@ def _put(values: dict[str, Any], name: str, value: Any) -> None:
         if not isinstance(place, dict):
             raise UsageError(f"Setting {name} does not exist", f"{section} is a value", f"--set {section}=…")
     place[last] = value
-
-
-def _refuse_unknown(values: Mapping[str, Any], like: Any, section: str) -> None:
-    known = {one.name: getattr(like, one.name) for one in fields(like)}
-    for key, value in values.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-            below = [f"{name}.{key}" for name, one in known.items() if is_dataclass(one) and hasattr(one, key)]
-            raise UsageError(
-                f"Recipe setting {section}{key} does not exist",
-                f"{section.rstrip('.') or 'a recipe'} has {', '.join(known)}",
-                f"{section}{(below[-1:] or near or list(known))[0]}",
-            )
-        if is_dataclass(known[key]) and isinstance(value, Mapping):
-            _refuse_unknown(value, known[key], f"{section}{key}.")
-
-
-def _example(where: str) -> str:
-    """The default of the setting at a dotted place, as a value that would fit."""
-    value: Any = to_mapping(Recipe())
-    for part in where.split("."):
-        value = value.get(part, {}) if isinstance(value, dict) else value
-    return json.dumps(value)
