@@ -36,7 +36,7 @@ SHORT = 16
 
 MANIFEST = "bundle.json"
 PARTS = ("trunk.onnx", "head.safetensors", "calibration.json", "card.md", "seen.csv")
-OPTIONAL = ("probe.npz", "trunk.safetensors", "LICENSE")
+OPTIONAL = ("probe.npz", "trunk.safetensors", "LICENSE", "deciding.json")
 CODE = "code"
 """The folder in which SageMaker's handler-based images want ``inference.py`` beside the model: never looked into."""
 
@@ -98,7 +98,8 @@ class Probe:
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A whole bundle in memory. ``seen``: CSV of every photo that it learnt from, the sha256 cut to
-    ``SHORT`` digits, and whether ``head`` or ``trunk`` did."""
+    ``SHORT`` digits, and whether ``head`` or ``trunk`` did. ``deciding``: what was learnt about passing records, as
+    JSON that counting does not look into; None where nothing was."""
 
     manifest: Manifest
     trunk: bytes
@@ -108,6 +109,7 @@ class Bundle:
     seen: bytes
     probe: Probe | None = None
     extra: tuple[tuple[str, bytes], ...] = ()
+    deciding: bytes | None = None
 
     def members(self) -> dict[str, bytes]:
         """Every member's bytes by name, ``bundle.json`` with fresh hashes first."""
@@ -118,6 +120,7 @@ class Bundle:
             "card.md": self.card.encode(),
             "seen.csv": self.seen,
             **({"probe.npz": _probe_bytes(self.probe)} if self.probe else {}),
+            **({"deciding.json": self.deciding} if self.deciding is not None else {}),
             **dict(self.extra),
         }
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
@@ -159,6 +162,7 @@ def load(address: str | os.PathLike[str] | None = None) -> Bundle:
         _checked_seen(members["seen.csv"], name),
         _read_probe(members["probe.npz"], manifest.input, name) if "probe.npz" in manifest.hashes else None,
         tuple((member, members[member]) for member in ("trunk.safetensors", "LICENSE") if member in manifest.hashes),
+        members["deciding.json"] if "deciding.json" in manifest.hashes else None,
     )
 
 
