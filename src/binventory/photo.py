@@ -55,6 +55,11 @@ ALIKE_BITS = 28
 
 _GREY = 128
 
+# Pillow's plugins raise any of these on damaged files (warnings where -W error made them errors); every one means "no
+# whole picture".
+_DAMAGE = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, struct.error, RuntimeError,
+           OverflowError, ZeroDivisionError, AttributeError, Warning)  # fmt: skip
+
 # What Pillow warns of (a size near its own limit, a broken EXIF tag) is either told as an error below or harmless.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -93,10 +98,7 @@ def decode(data: bytes, name: str = "the photo", at_least: int | None = COMMON_S
         raise
     except MemoryError:
         raise PhotoError(f"{name} does not fit into memory", "it is too large", "save it smaller") from None
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, struct.error, RuntimeError,
-            OverflowError, ZeroDivisionError, AttributeError, Warning) as error:  # fmt: skip
-        # Pillow's plugins raise any of these on damaged files (warnings where -W error made them errors); every one
-        # means "no whole picture".
+    except _DAMAGE as error:
         why = "the file ends early" if "truncat" in str(error).lower() else f"it is damaged ({_first_line(error)})"
         raise PhotoError(f"{name} cannot be decoded", why, "take or copy the photo again") from None
 
@@ -105,6 +107,26 @@ def dimensions(data: bytes) -> tuple[int, int]:
     """Width and height in pixels as stored, from the header alone; for bytes that ``decode`` has read."""
     with Image.open(BytesIO(data), formats=FORMATS) as image:
         return image.size
+
+
+def taken(data: bytes, name: str = "the photo") -> str:
+    """When its camera says that it took the photo, as EXIF writes it: ``2026:11:30 09:15:00.25+01:00``, fraction and
+    zone where the camera tells them. "" where it tells nothing or its EXIF is damaged.
+
+    Raises PhotoError for a photo of so many parts that reading its header would take minutes.
+    """
+    _refuse_parts(data, name)
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            exif = image.getexif()
+            tags = {**exif, **exif.get_ifd(0x8769)}
+        for when, fraction, zone in _CLOCKS:
+            if text := _text(tags.get(when)):
+                digits = _text(tags.get(fraction))
+                return text + (f".{digits}" if digits.isdecimal() else "") + _text(tags.get(zone))
+    except (*_DAMAGE, MemoryError, Image.DecompressionBombError):
+        pass
+    return ""
 
 
 def fit(pixels: Pixels, height: int, width: int, how: Fit = "squash") -> Pixels:
@@ -181,6 +203,15 @@ def measured(pixels: Pixels) -> tuple[float, float, float]:
 def alike(one: str, other: str) -> bool:
     """Whether two ``likeness`` hashes are of the same photo, allowing for reduction and compression."""
     return (int(one, 16) ^ int(other, 16)).bit_count() <= ALIKE_BITS
+
+
+# EXIF 3.0, tags of time, fraction and zone: of taking, of digitising, of the file's last change.
+_CLOCKS = ((0x9003, 0x9291, 0x9011), (0x9004, 0x9292, 0x9012), (0x0132, 0x9290, 0x9010))
+
+
+def _text(tag: object) -> str:
+    """An EXIF tag's text; "" where it is none, or blank as in a camera whose clock was never set."""
+    return tag.strip(" \0:") if isinstance(tag, str) else ""
 
 
 _COSINES = np.cos(np.pi / 64 * np.outer(np.arange(16), np.arange(64) + 0.5))
