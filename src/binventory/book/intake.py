@@ -146,7 +146,7 @@ def time_of(text: str, clock: tzinfo | None) -> datetime | None:
     if not found:
         return None
     if epoch := found["epoch"]:
-        return _told(float(epoch) / (1000 if len(epoch) == 13 else 1), clock)
+        return _told(float(epoch) / (1000 if len(epoch) == 13 and epoch.isdecimal() else 1), clock)
     year, month, day, hour, minute, second = (int(one or 0) for one in found.group(*_FIELDS))
     micro = int(((found["point"] or found["milli"] or "") + "000000")[:6])
     try:
