@@ -197,6 +197,27 @@ def write(address: str, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def there(address: str) -> bool:
+    """Whether there is a file or an object at an address. Raises OutsideError where S3 does not answer."""
+    return s3.there(address) if is_remote(address) else os.path.isfile(address)
+
+
+def remove(address: str) -> None:
+    """Remove a file or an object; one that is not there is no error.
+
+    Raises OutsideError where the disk or S3 fails, InputError where S3 refuses.
+    """
+    if is_remote(address):
+        s3.remove(address)
+        return
+    try:
+        with suppress(FileNotFoundError):
+            os.remove(address)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutsideError(f"{address} cannot be removed", why, "check its folder's rights") from None
+
+
 @contextmanager
 def locked(path: Path, shared: bool = False, seconds: float | None = None) -> Iterator[bool]:
     """Hold the lock of a file, made where it is missing, or share it with others that do; dead processes hold none.
@@ -311,7 +332,9 @@ def _unlisted(error: OSError) -> None:
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
-        with suppress(OSError):  # not every file system syncs folders
-            os.fsync(handle)
+        os.fsync(handle)
+    except OSError:
+        if not path.is_dir():  # not every file system syncs folders
+            raise
     finally:
         os.close(handle)

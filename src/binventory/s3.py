@@ -36,7 +36,9 @@ _WRITING = timedelta(minutes=4)
 """How long a part of an upload is tried again: S3 asks for less haste (503 SlowDown) for minutes at times."""
 _CHUNK = 16 << 20
 """Bytes of a part of an upload. S3 takes 10,000 parts of 5 MiB or more."""
-_PERMISSIONS = {"read": "s3:GetObject", "written": "s3:PutObject", "listed": "s3:ListBucket"}
+_PERMISSIONS = {
+    "read": "s3:GetObject", "written": "s3:PutObject", "listed": "s3:ListBucket", "removed": "s3:DeleteObject",
+}  # fmt: skip
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 _ELSEWHERE = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException")
 _UNKNOWN = ("InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch")
@@ -120,6 +122,27 @@ def write(address: str, data: bytes, kms_key: str | None = None) -> None:
             settings = _encrypting(kms_key)
             store = _connected(_parts(address)[0], _environment(), _PATIENCE, settings=settings)
         obstore.put(store, key, data)
+
+
+def there(address: str) -> bool:
+    """Whether there is an object. Raises InputError where S3 refuses to say, OutsideError where it does not answer."""
+    import obstore
+
+    with suppress(MissingError), _told(address, "read"):
+        obstore.head(*_object(address))
+        return True
+    return False
+
+
+def remove(address: str) -> None:
+    """Remove an object; one that is not there is no error.
+
+    Raises InputError where S3 refuses, OutsideError where it does not answer.
+    """
+    import obstore
+
+    with suppress(MissingError), _told(address, "removed"):
+        obstore.delete(*_object(address))
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Judged:
     """The verdict on the count ``of`` (its key) against the record as of that count's time (``expected`` None: none).
 
     The other fields are ``records.Verdict``'s. Where the entry has a consignment, it was held against what that
-    declares, else against the bin's own record.
+    declares, else against the bin's own record, whose ``timeline.digest`` is ``against`` ("": not told).
     """
 
     of: str
@@ -109,6 +109,7 @@ class Judged:
     change: str
     bound: float | None
     worth: float
+    against: str = ""
 
 
 @dataclass(frozen=True, slots=True)

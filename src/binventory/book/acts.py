@@ -1,0 +1,264 @@
+"""What people and cameras do to the book. Each act is one transaction: what it reads stays so until it has written.
+
+Each is idempotent: done again, it changes nothing and answers with what stands. Nothing adjusts the record by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+
+from sqlalchemy import select
+
+from binventory.book import entries
+from binventory.book.entries import (
+    Adjusted,
+    Approved,
+    Bundled,
+    Entry,
+    Judged,
+    Line,
+    Pictured,
+    Recounted,
+    Where,
+    keyed,
+    stamped,
+)
+from binventory.book.schema import bins
+from binventory.book.store import Ledger, Writing
+from binventory.book.timeline import Found, Seen, State, advance, digest
+from binventory.deciding.policy import Policy
+from binventory.deciding.rule import Rule
+from binventory.deciding.verify import verify
+from binventory.errors import InputError, RecordError
+from binventory.flow import chunks
+from binventory.records import BinRecord, Count, Verdict, shown, span
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A photo that came in: of which bin, when it was taken, and where bin and time came from."""
+
+    bin: str
+    at: datetime
+    name: str
+    data: bytes
+    taken_from: str
+    bin_from: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variance:
+    """What a recount found against the record as of its time; ``expected`` and ``variance`` None: there was none.
+
+    ``needs_approval``: adjusting to it wants another person's yes.
+    """
+
+    bin: str
+    expected: int | None
+    quantity: int
+    variance: int | None
+    needs_approval: bool
+
+
+def counted(ledger: Ledger, shot: Shot, count: Count, bundle: Bundled, policy: Policy) -> Verdict:
+    """Keep a photo, enter its count, and judge the bin's record as of the photo's time.
+
+    The same photo, bin and bundle again changes nothing and gives the verdict that stands. Raises OutsideError where
+    the photo cannot be kept or the book not be written; the photo is on disk before anything of it is entered.
+    """
+    sha256 = ledger.photos.keep(shot.data)
+    key = keyed("count", sha256, shot.bin, bundle.digest)
+    pictured = Pictured(sha256, shot.name, len(shot.data), shot.taken_from, shot.bin_from)
+    new = (
+        Entry(keyed("bundle", bundle.digest), None, shot.at, shot.who, bundle),
+        Entry(keyed("photo", sha256, shot.bin), shot.bin, shot.at, shot.who, pictured),
+        Entry(key, shot.bin, shot.at, shot.who, entries.counted(sha256, bundle.digest, count)),
+    )
+    with ledger.writing() as writing:
+        if writing.entry(key) is None:
+            writing.append(*(entry for entry in new if writing.entry(entry.key) is None))
+            return _verdict(_judged(writing, shot.bin, key, 0, policy))
+        standing = _verdicts(writing, shot.bin, key)
+        return _verdict(standing[-1] if standing else _judged(writing, shot.bin, key, 0, policy))
+
+
+def recounted(
+    ledger: Ledger, bin: str, quantity: int, where: Where, who: str, at: datetime, policy: Policy, *,
+    lines: Sequence[Line] = (), key: str | None = None, consignment: str | None = None, photo: str = "",
+) -> Variance:  # fmt: skip
+    """Enter what a person found, blind, and tell how it stands to the record.
+
+    The record stays as it is. Raises RecordError where the lines do not add up to the quantity, or the same person
+    has found something else in the bin at the same time.
+    """
+    total = sum(line.quantity for line in lines)
+    if lines and total != quantity:
+        raise RecordError(f"The recount of {bin} does not add up", f"its lines make {total}, not {quantity}",
+                          "count the lines again")  # fmt: skip
+    key = key or keyed("recount", bin, where, who, stamped(at))
+    body = Recounted(quantity, where, tuple(lines), photo)
+    with ledger.writing() as writing:
+        writing.append(Entry(key, bin, at, who, body, consignment))
+        found = _found(writing, bin, key)
+        needs = where == "bin" and found.needs_approval(policy.variance_limit)
+        return Variance(bin, found.expected, found.quantity, found.variance, needs)
+
+
+def adjusted(ledger: Ledger, bin: str, who: str, why: str, policy: Policy) -> Entry:
+    """Move a bin's record by what its latest recount at the bin leaves outstanding; the entry that says so.
+
+    Raises InputError where there is nothing to adjust to, or it wants another person's approval first.
+    """
+    with ledger.writing() as writing:
+        found = _settling(writing.state(bin), bin)
+        delta, lines = found.outstanding or 0, found.outstanding_lines
+        if not delta and not lines:
+            before = writing.entry(keyed("adjustment", found.key, found.adjustments - 1))
+            if before is None:
+                raise InputError(f"{bin} has nothing to adjust", f"its recount found the {found.quantity} on record",
+                                 "leave it as it is")  # fmt: skip
+            return before
+        if found.needs_approval(policy.variance_limit):
+            raise InputError(f"{bin} may not be adjusted yet", f"a variance of {delta:+d} is above the limit of "
+                             f"{policy.variance_limit}, and nobody but {found.who} has seen it",
+                             f"have another person approve it: binventory review --approve {bin}")  # fmt: skip
+        entry = Entry(keyed("adjustment", found.key, found.adjustments), bin, found.at, who,
+                      Adjusted(found.key, delta, lines, why), found.consignment)  # fmt: skip
+        return _entered(writing, entry)
+
+
+def approved(ledger: Ledger, bin: str, who: str, why: str) -> Entry:
+    """Another person's yes to what the latest recount at the bin leaves outstanding; the entry that says so.
+
+    It holds for this many items: where a late entry changes the variance, it is asked for anew. Raises InputError for
+    whoever recounted, and where there is nothing to approve.
+    """
+    with ledger.writing() as writing:
+        found = _settling(writing.state(bin), bin)
+        if found.by(who):
+            raise InputError(f"{who} may not approve the variance of {bin}", f"{found.who} found it",
+                             "have another person approve it")  # fmt: skip
+        delta = found.outstanding or 0
+        if not delta and not found.outstanding_lines:
+            raise InputError(f"{bin} has nothing to approve", "no variance is outstanding", "leave it as it is")
+        key = keyed("approval", found.key, who, delta, found.adjustments)
+        before = writing.entry(key)
+        entry = Entry(key, bin, found.at, who, Approved(found.key, delta, why), found.consignment)
+        return before or _entered(writing, entry)
+
+
+def reverified(ledger: Ledger, policy: Policy) -> int:
+    """Judge anew the latest count of every bin whose record as of that count has changed since; how many there were."""
+    with ledger.reading() as connection:
+        stale: list[str] = list(connection.scalars(select(bins.c.bin).where(bins.c.stale == 1).order_by(bins.c.bin)))
+    done = 0
+    for some in chunks(stale, 200):
+        with ledger.writing() as writing:
+            for bin in some:
+                state = writing.state(bin)
+                if state.count is not None and state.stale:
+                    key = state.count.key
+                    _judged(writing, bin, key, len(_verdicts(writing, bin, key)), policy)
+                    done += 1
+    return done
+
+
+def _judged(writing: Writing, bin: str, key: str, before: int, policy: Policy) -> Judged:
+    """Judge a count that has ``before`` verdicts already, and enter the next."""
+    seen = _seen(writing, bin, key)
+    bundled = writing.entry(keyed("bundle", seen.bundle))
+    rule = bundled.body.rule if bundled is not None and isinstance(bundled.body, Bundled) else ""
+    found = _weighed(seen.count, seen.record, policy, _rule(rule) if rule else None)
+    body = Judged(key, found.verdict, found.p_right, found.expected, found.count, found.interval, found.reason,
+                  found.change, found.bound, found.worth, digest(seen.record))  # fmt: skip
+    writing.append(Entry(keyed("verdict", key, before), bin, seen.at, seen.who, body))
+    return body
+
+
+def _weighed(count: Count, record: BinRecord | None, policy: Policy, rule: Rule | None) -> Verdict:
+    """The verdict, also on a record that cannot be: below zero in all, or in a line."""
+    if record is not None and record.quantity is not None and record.quantity < 0:
+        reason = (f"The photo shows {shown(count.count)} ({span(count.interval)}); the record says {record.quantity}, "
+                  "which cannot be.")  # fmt: skip
+        change = "A movement that was not entered would explain it, or a recount at the bin."
+        return Verdict("recount", 0.0, record.quantity, count.count, count.interval, reason, change,
+                       worth=policy.over_cost / policy.minutes(0))  # fmt: skip
+    if record is not None and any((item.quantity or 0) < 0 for item in record.items):
+        record = replace(record, items=())
+    return verify(count, record, policy, rule)
+
+
+@lru_cache(maxsize=8)
+def _rule(written: str) -> Rule:
+    return Rule.from_bytes(written.encode())
+
+
+def _verdicts(writing: Writing, bin: str, key: str) -> list[Judged]:
+    """The verdicts on a count against the bin's own record, in the order in which they were given."""
+    on = [
+        (entry.seq or 0, entry.body)
+        for entry in writing.timeline(bin)
+        if isinstance(entry.body, Judged) and entry.body.of == key and entry.consignment is None
+    ]
+    return [body for _, body in sorted(on, key=lambda one: one[0])]
+
+
+def _verdict(body: Judged) -> Verdict:
+    return Verdict(body.verdict, body.p_right, body.expected, body.count, body.interval, body.reason, body.change,
+                   body.bound, body.worth)  # fmt: skip
+
+
+def _seen(writing: Writing, bin: str, key: str) -> Seen:
+    """A count of a bin, with the record as of then."""
+    found = _of(_latest(writing, bin, key), key)
+    assert isinstance(found, Seen)
+    return found
+
+
+def _found(writing: Writing, bin: str, key: str) -> Found:
+    """A recount of a bin, with the record as of then."""
+    found = _of(_latest(writing, bin, key), key)
+    assert isinstance(found, Found)
+    return found
+
+
+def _latest(writing: Writing, bin: str, key: str) -> State:
+    """The bin's state while its count or recount ``key`` was the latest of its kind."""
+    state = writing.state(bin)
+    if _of(state, key) is not None:
+        return state
+    state = State()  # it came late
+    for entry in writing.timeline(bin):
+        state = advance(state, entry)
+        if entry.key == key:
+            return state
+    raise InputError(f"The book has no {key} of {bin}", "no entry of the bin has that key", "take it from the book")
+
+
+def _of(state: State, key: str) -> Seen | Found | None:
+    kept = (state.count, state.recount, state.evidence)
+    return next((one for one in kept if one is not None and one.key == key), None)
+
+
+def _settling(state: State, bin: str) -> Found:
+    """The recount that a bin's record may be adjusted to. Raises InputError where there is none."""
+    found = state.recount
+    if found is None:
+        why = "it was recounted from a photo alone" if state.evidence else "nobody has recounted it"
+        raise InputError(f"{bin} cannot be adjusted", why, f"recount it at the bin: binventory review --bin {bin}")
+    if found.superseded:
+        raise InputError(f"{bin} cannot be adjusted", "its record has been set anew since it was recounted",
+                         f"recount it at the bin: binventory review --bin {bin}")  # fmt: skip
+    if found.expected is None:
+        raise InputError(f"{bin} cannot be adjusted", "there was no record of it when it was recounted",
+                         "enter what is expected: binventory expect FILE")  # fmt: skip
+    return found
+
+
+def _entered(writing: Writing, entry: Entry) -> Entry:
+    writing.append(entry)
+    return writing.entry(entry.key) or entry
