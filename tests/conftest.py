@@ -1,11 +1,12 @@
-"""What tests share: a cache of their own, no cloud account, and a real S3 server on loopback."""
+"""What tests share: a cache of their own, no cloud account, a real S3 server and a real PostgreSQL on loopback."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,8 +15,11 @@ import pytest
 from hypothesis import settings
 
 import faults
+import postgres
+from binventory.book.store import Ledger, opened
 from binventory.data import drawn
 from faults import Proxy
+from postgres import Postgres
 from s3server import S3Server, serving
 
 if TYPE_CHECKING:
@@ -29,6 +33,10 @@ _Report = TypeVar("_Report", pytest.CollectReport, pytest.TestReport)
 
 # What `make test-train` sets: a test that would be left out fails instead.
 _TRAIN_REQUIRED = os.environ.get("BINVENTORY_TRAIN") == "required"
+
+
+# What `.ci/run` sets: tests on PostgreSQL may not be left out.
+_POSTGRES_REQUIRED = os.environ.get("BINVENTORY_POSTGRES") == "required"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -57,6 +65,17 @@ def _none_left_out(report: _Report) -> _Report:
     if _TRAIN_REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome, report.longrepr = "failed", f"left out, though BINVENTORY_TRAIN=required: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that the book was tested on SQLite alone."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    left_out = sum(postgres.MISSING in str(report.longrepr) for report in skipped)
+    if left_out:
+        terminalreporter.write_line(
+            f"NOT TESTED ON POSTGRESQL: {left_out} tests were left out, for {postgres.MISSING} "
+            "(apt install postgresql)", red=True, bold=True,
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -139,6 +158,46 @@ def faulty(bucket: S3Server) -> Iterator[Proxy]:
     """A proxy before the S3 server that fails as the test plans, and remembers what it was asked."""
     with faults.before(bucket.endpoint) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgres]:
+    """A real PostgreSQL server from the system's packages."""
+    missing = pytest.fail if _POSTGRES_REQUIRED else pytest.skip
+    found = postgres.binaries() or missing(postgres.MISSING)
+    with postgres.serving(found) as server:
+        yield server or missing(postgres.MISSING)
+
+
+@pytest.fixture(scope="session")
+def made_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty book on SQLite, to be copied."""
+    path = tmp_path_factory.mktemp("made") / "book.db"
+    with opened(str(path)):
+        return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh_book(request: pytest.FixtureRequest, made_book: Path, tmp_path: Path) -> Callable[[], str]:
+    """Makes an empty book and gives its address, on each database in turn."""
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgresql")
+        return lambda: server.database("made")
+    numbers = iter(range(10**6))
+    return lambda: str(shutil.copy(made_book, tmp_path / f"book{next(numbers)}.db"))
+
+
+@pytest.fixture
+def book(fresh_book: Callable[[], str]) -> str:
+    """The address of an empty book, on each database in turn."""
+    return fresh_book()
+
+
+@pytest.fixture
+def ledger(book: str, tmp_path: Path) -> Iterator[Ledger]:
+    """An empty book, open, on each database in turn."""
+    with opened(book, str(tmp_path / "photos")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
