@@ -63,6 +63,11 @@ class Variance:
     variance: int | None
     needs_approval: bool
 
+    def as_row(self) -> dict[str, object]:
+        """The variance as it stands in JSON output."""
+        return {"bin": self.bin, "expected": self.expected, "quantity": self.quantity, "variance": self.variance,
+                "needs_approval": self.needs_approval}  # fmt: skip
+
 
 def counted(ledger: Ledger, shot: Shot, count: Count, bundle: Bundled, policy: Policy) -> Verdict:
     """Keep a photo, enter its count, and judge the bin's record as of the photo's time.
@@ -89,6 +94,7 @@ def counted(ledger: Ledger, shot: Shot, count: Count, bundle: Bundled, policy: P
 def recounted(
     ledger: Ledger, bin: str, quantity: int, where: Where, who: str, at: datetime, policy: Policy, *,
     lines: Sequence[Line] = (), key: str | None = None, consignment: str | None = None, photo: str = "",
+    note: str = "",
 ) -> Variance:  # fmt: skip
     """Enter what a person found, blind, and tell how it stands to the record.
 
@@ -100,7 +106,7 @@ def recounted(
         raise RecordError(f"The recount of {bin} does not add up", f"its lines make {total}, not {quantity}",
                           "count the lines again")  # fmt: skip
     key = key or keyed("recount", bin, where, who, stamped(at))
-    body = Recounted(quantity, where, tuple(lines), photo)
+    body = Recounted(quantity, where, tuple(lines), photo, note)
     with ledger.writing() as writing:
         writing.append(Entry(key, bin, at, who, body, consignment))
         found = _found(writing, bin, key)
@@ -125,7 +131,7 @@ def adjusted(ledger: Ledger, bin: str, who: str, why: str, policy: Policy) -> En
         if found.needs_approval(policy.variance_limit):
             raise InputError(f"{bin} may not be adjusted yet", f"a variance of {delta:+d} is above the limit of "
                              f"{policy.variance_limit}, and nobody but {found.who} has seen it",
-                             f"have another person approve it: binventory review --approve {bin}")  # fmt: skip
+                             f"have another person approve it: binventory review approve {bin}")  # fmt: skip
         entry = Entry(keyed("adjustment", found.key, found.adjustments), bin, found.at, who,
                       Adjusted(found.key, delta, lines, why), found.consignment)  # fmt: skip
         return _entered(writing, entry)
@@ -247,12 +253,12 @@ def _of(state: State, key: str) -> Seen | Found | None:
 def _settling(state: State, bin: str) -> Found:
     """The recount that a bin's record may be adjusted to. Raises InputError where there is none."""
     found = state.recount
+    again = f"recount it at the bin: binventory review recount {bin} QUANTITY"
     if found is None:
         why = "it was recounted from a photo alone" if state.evidence else "nobody has recounted it"
-        raise InputError(f"{bin} cannot be adjusted", why, f"recount it at the bin: binventory review --bin {bin}")
+        raise InputError(f"{bin} cannot be adjusted", why, again)
     if found.superseded:
-        raise InputError(f"{bin} cannot be adjusted", "its record has been set anew since it was recounted",
-                         f"recount it at the bin: binventory review --bin {bin}")  # fmt: skip
+        raise InputError(f"{bin} cannot be adjusted", "its record has been set anew since it was recounted", again)
     if found.expected is None:
         raise InputError(f"{bin} cannot be adjusted", "there was no record of it when it was recounted",
                          "enter what is expected: binventory expect FILE")  # fmt: skip
