@@ -169,7 +169,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nobody_behind(bins: Path, tmp_path:
         (["--storage", "redis://host/0"], "", 2, "Redis is none that SQLAlchemy knows"),
         (
             ["--storage", "postgresql://host/db"],
-            "import sys; sys.modules['psycopg2'] = None",
+            "import sys; sys.modules['psycopg'] = sys.modules['psycopg2'] = None",
             2,
             "pip install 'psycopg[binary]', and --storage postgresql+psycopg://",
         ),
