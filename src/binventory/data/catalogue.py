@@ -24,6 +24,7 @@ from binventory.data.split import Placement
 from binventory.errors import InputError, RecordError, UsageError
 from binventory.flow import Track, untracked
 from binventory.recipe import LinkRecipe, SplitRecipe
+from binventory.records import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,18 @@ def read(work: Path) -> Catalogue:
         tuple(Row(*row) for row in unpictured),
         {id: tuple(rules) for id, rules in cleaned},
     )
+
+
+def lines(work: Path) -> dict[str, tuple[Item, ...]]:
+    """The lines of every record that has any, by its id. Raises InputError where there is no catalogue."""
+    found: dict[str, list[Item]] = {}
+    with tables.opened(work, read_only=True) as base:
+        rows = base.execute(
+            "select id, sku, asin, name, quantity, height, length, width, weight from items order by id, sku"
+        ).fetchall()
+    for id, *line in rows:
+        found.setdefault(id, []).append(Item(*line))
+    return {id: tuple(items) for id, items in found.items()}
 
 
 def samples(work: Path) -> list[tuple[str, Sample]]:

@@ -22,8 +22,9 @@ UNKNOWN = 0.5
 SURE = 0.9
 """``wrong_at_most`` holds with this probability."""
 
-_NODES = 41
 _NORMAL = NormalDist()
+_FACTORS = tuple(_NORMAL.inv_cdf((n + 0.5) / 201) for n in range(201))
+"""Values of a run's common factor, each as likely as the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,9 @@ def wrong_counts(totes: Sequence[Tote], dependence: float) -> NDArray[np.float64
 def _run(shares: Sequence[float], dependence: float) -> NDArray[np.float64]:
     if dependence <= 0 or len(shares) == 1:
         return np.asarray(_sum(np.array(shares)[None, :])[0])
-    at, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     dependence = min(dependence, 0.999)
-    given = np.array([[_given(share, z, dependence) for share in shares] for z in at])
-    return np.asarray((weights / weights.sum()) @ _sum(given))
+    given = np.array([[_given(share, z, dependence) for share in shares] for z in _FACTORS])
+    return np.asarray(_sum(given).mean(axis=0))
 
 
 def _given(share: float, z: float, dependence: float) -> float:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args, get_type_hints
 
+import msgspec
 from msgspec import Meta
+
+from binventory.errors import UsageError
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Cost = Annotated[float, Meta(ge=0, le=1e9)]
@@ -33,6 +36,8 @@ class Policy:
     ``value_shares``: up to which share of the stock's value a bin is of class A, and of B; ``every_days``: how often
     bins of class A, B and C are counted.
     ``keep_photos_days``: how long photos are kept (None: for ever).
+
+    Raises UsageError where a value is out of its range.
     """
 
     bound: Share = 0.1
@@ -50,6 +55,14 @@ class Policy:
     value_shares: tuple[Share, Share] = (0.8, 0.95)
     every_days: tuple[Minutes, Minutes, Minutes] = (30.0, 90.0, 180.0)
     keep_photos_days: Annotated[float, Meta(ge=0)] | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self), include_extras=True).items():
+            try:
+                msgspec.convert(getattr(self, name), kind)
+            except msgspec.ValidationError as error:
+                raise UsageError(f"policy.{name} = {getattr(self, name)!r} cannot be", str(error).lower(),
+                                 f"policy.{name} as docs/deciding.md has it") from None  # fmt: skip
 
     def minutes(self, quantity: int) -> float:
         """How long a recount of a bin with about so many items takes."""

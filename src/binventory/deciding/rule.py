@@ -73,21 +73,27 @@ class Rule:
     losses: Losses | None = None
     format: int = FORMAT
 
-    def evidence(self, probs: Sequence[float], records: Sequence[Sequence[Item]]) -> NDArray[np.float64]:
-        """How a photo and each of N records' lines together speak for each total: [N, 22], not normalised, since a
-        record that a photo contradicts speaks for little. ``probs``: the photo's 22 probabilities.
+    def photo(self, probs: Sequence[float]) -> NDArray[np.float64]:
+        """How many times likelier a photo is for each total than for bins as they come: [22], of mean 1 under the
+        prior. ``probs``: its 22 probabilities."""
+        powers, prior = self.powers, np.asarray(self.prior)
+        ratio = np.maximum(np.asarray(probs), 1e-12) ** powers.photo / prior**powers.prior
+        return np.asarray(ratio / (ratio @ prior))
 
-        A record without lines says nothing: there the photo stands alone.
-        """
-        photo = np.maximum(np.asarray(probs), 1e-12)
-        prior = np.asarray(self.prior)
-        found = np.tile(photo, (len(records), 1))
-        told = [n for n, items in enumerate(records) if items] if self.manifest else []
-        if self.manifest and told:
-            lines = self.manifest.probs([records[n] for n in told])
-            powers = self.powers
-            found[told] = photo**powers.photo * lines**powers.lines / prior**powers.prior
-        return found
+    def told(self, items: Sequence[Item]) -> NDArray[np.float64]:
+        """What is to be expected of a record's total by its lines, before any photo: [22], summing to one. The prior
+        where it has no lines or the rule knows none."""
+        if not items or self.manifest is None:
+            return np.asarray(self.prior)
+        lines = self.manifest.probs([items])[0] ** self.powers.lines
+        return np.asarray(lines / lines.sum())
+
+    def totals(self, probs: Sequence[float], items: Sequence[Item]) -> NDArray[np.float64]:
+        """p(total | photo, lines): [22]; the photo's own distribution where there are no lines."""
+        if not items or self.manifest is None:
+            return np.asarray(probs)
+        both = self.photo(probs) * self.told(items)
+        return np.asarray(both / both.sum())
 
     def threshold(self, kinds: Collection[str], bound: float) -> Threshold | None:
         """From which score on a record passes where errors of these kinds are declared: the highest of their

@@ -29,7 +29,7 @@ def verify(count: Count, record: BinRecord | None, policy: Policy = _DEFAULTS, r
         return Verdict("recount", None, None, count.count, count.interval, reason,
                        "A record of how many items the bin holds would give a verdict.")  # fmt: skip
     rate = policy.assumed_rate if policy.wrong_rate is None else policy.wrong_rate
-    held = belief.belief(count, record, rule, rate, policy.errors)
+    held = belief.belief(count, record, rule, rate, dict.fromkeys(policy.errors, 1.0))
     risk = policy.short_cost * held.fewer + policy.over_cost * held.more
     minutes = policy.minutes(record.quantity)
     passing = _passing(count, record, policy, rule)

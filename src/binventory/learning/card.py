@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binventory.counting.bundle import Bundle
+from binventory.deciding.rule import Rule
 from binventory.records import TAIL, shown
 
 
@@ -48,10 +49,29 @@ Conformal sets at {calibration.coverage:.0%}, label-conditional, fitted on {cali
 
 A quantile of 2 means that too few runs were there to leave anything out.
 
-## Limits
+{_passing(bundle)}## Limits
 
 It sees a bin's total, never which article is which. It knows bins like those it learnt from; for another site's
 cameras, fit it to photos of that site (`binventory train --from`). Labels are records, and some records are wrong.
+"""
+
+
+def _passing(bundle: Bundle) -> str:
+    """What the bundle has learnt about passing records, in two sentences; nothing where it has learnt nothing."""
+    if bundle.deciding is None:
+        return ""
+    rule = Rule.from_bytes(bundle.deciding)
+    kinds = list(dict.fromkeys(one.kind for one in rule.thresholds))
+    bounds = sorted({one.bound for one in rule.thresholds})
+    worst = [rule.threshold(kinds, bound) for bound in bounds]
+    shares = ", ".join(f"{one.right:.0%} at {one.bound:.0%}" for one in worst if one)
+    by = "photo and lines" if rule.manifest else "the photo alone"
+    runs = max((one.runs for one in rule.thresholds), default=0)
+    return f"""## Passing records
+
+By {by} a record may pass, so that of records wrong in a declared way ({", ".join(kinds)}) at most a given share does,
+fitted on up to {runs:,} runs, one photo each. Of right records at least these shares pass: {shares}.
+
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections import Counter as Tally
 from collections.abc import Sequence
@@ -20,16 +21,16 @@ from binventory.counting.calibration import Calibration, Group, tempered
 from binventory.counting.counter import Counter, probed
 from binventory.counting.head import Head
 from binventory.counting.priors import Prior
-from binventory.counting.trunk import OnnxTrunk, Trunk, runtime
+from binventory.counting.trunk import OnnxTrunk, runtime
 from binventory.data import catalogue
 from binventory.data.catalogue import Catalogue, Row
 from binventory.errors import RecordError, UsageError
 from binventory.flow import Track, untracked
-from binventory.learning import card, evaluate, features, fitting, guarantee, metrics
+from binventory.learning import card, evaluate, features, fitting, guarantee, metrics, passing
 from binventory.learning.metrics import Judgement
 from binventory.photo import Pixels
 from binventory.recipe import Recipe, to_mapping
-from binventory.records import COVERAGE, LEVELS, TOP, level
+from binventory.records import COVERAGE, LEVELS, TOP, Count, level
 
 AND_PHOTOS = ", and whatever the photos that it was fitted to ask for"
 FEWEST_TRAIN = 20
@@ -100,6 +101,18 @@ def sides_of(data: Catalogue, seen: bytes, name: str) -> Sides:
         tuple(evaluate.unseen(data.side(side), data, seen, name)) for side in ("validate", "calibrate")
     )
     return Sides(data.to_learn("train"), validate, calibrate, data.left_out("train"))
+
+
+def halved(data: Catalogue, sides: Sides) -> Sides:
+    """The sides where validate is learnt from: its cleaned photos are left out, too, and half of calibrate's runs
+    choose in its place: which half, each run's hash says."""
+    odd = {row.run for row in sides.calibrate if hashlib.sha256(f"half {row.run}".encode()).digest()[0] % 2}
+    return Sides(
+        (*sides.train, *data.to_learn("validate")),
+        tuple(row for row in sides.calibrate if row.run in odd),
+        tuple(row for row in sides.calibrate if row.run not in odd),
+        (*sides.cleaned, *data.left_out("validate")),
+    )
 
 
 def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track = untracked) -> Bundle:
@@ -203,7 +216,7 @@ def fitted(base: Bundle, sides: Sides, work: Path, recipe: Recipe, name: str, tr
     """``base`` with a head and a calibration of its own for these sides, and everything that follows from them.
 
     The head learns from train; validate chooses it, the base's own among the choices, and sets the temperature;
-    calibrate gives the conformal sets, one photo a run.
+    calibrate gives the conformal sets, one photo a run. What lets a record pass is fitted on the same sides.
     """
     trunk = probed(base)
     photos = {"train": sides.train, "validate": sides.validate, "calibrate": sides.calibrate}
@@ -235,10 +248,18 @@ def fitted(base: Bundle, sides: Sides, work: Path, recipe: Recipe, name: str, tr
     bundle = replace(
         base, manifest=manifest, head=head, calibration=calibration, seen=_seen(base, sides), probe=probe, card=""
     )
-    scored = _validated(bundle, trunk, sides.validate, tables["validate"])
+    counter, lines = Counter(bundle, trunk), catalogue.lines(work)
+    counted = {side: counter.count_features(tables[side]) for side in ("validate", "calibrate")}
+    rule = passing.fitted(
+        [passing.right(row, lines) for row in sides.train],
+        passing.known(sides.validate, counted["validate"], lines),
+        passing.known(sides.calibrate, counted["calibrate"], lines),
+        prior,
+    )
+    scored = _scored(sides.validate, counted["validate"])
     tried = [{"ridge": c.ridge, "log_loss": round(c.log_loss, 4), "accuracy": round(c.accuracy, 4)} for c in choices]
     figures = {"validate": scored, "choices": tried, **base.manifest.figures}
-    bundle = replace(bundle, manifest=replace(manifest, figures=figures))
+    bundle = replace(bundle, manifest=replace(manifest, figures=figures), deciding=rule.to_bytes())
     return replace(bundle, card=card.written(bundle))
 
 
@@ -282,8 +303,7 @@ def _choose_head(
     return head, temperature, [choice for _, _, choice in found]
 
 
-def _validated(bundle: Bundle, trunk: Trunk, rows: Sequence[Row], table: fitting.Features) -> dict[str, Any]:
-    counts = Counter(bundle, trunk).count_features(table)
+def _scored(rows: Sequence[Row], counts: Sequence[Count]) -> dict[str, Any]:
     scored = metrics.figures([row.count or 0 for row in rows], counts, [row.run for row in rows]).as_row()
     kept = ("n", "runs", "accuracy", "accuracy_ci", "within_one", "mae", "rmse", "log_loss", "majority_accuracy",
             "coverage_90", "mean_width_90")  # fmt: skip

@@ -165,22 +165,9 @@ def assist(place: Place, track: Track = untracked) -> None:
 
 
 def _sides(data: Catalogue, recipe: FullRecipe, start: Start) -> Sides:
-    """The photos that are learnt from, that choose, and that calibrate.
-
-    Where validate is learnt from, its cleaned photos are left out, too, and half of calibrate's runs choose in its
-    place: which half, each run's hash says.
-    """
+    """The photos that are learnt from, that choose, and that calibrate."""
     sides = quick.sides_of(data, start.seen, start.origin[0])
-    if recipe.learn == "train":
-        return sides
-    learnt, calibrate = (*sides.train, *data.to_learn("validate")), sides.calibrate
-    odd = {row.run for row in calibrate if hashlib.sha256(f"half {row.run}".encode()).digest()[0] % 2}
-    return Sides(
-        learnt,
-        tuple(row for row in calibrate if row.run in odd),
-        tuple(row for row in calibrate if row.run not in odd),
-        (*sides.cleaned, *data.left_out("validate")),
-    )
+    return sides if recipe.learn == "train" else quick.halved(data, sides)
 
 
 def _key(start: Start, sides: Sides, recipe: Recipe) -> str:
