@@ -5,6 +5,7 @@ Sources are tried in the order of the settings; the first that names a bin, or a
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -101,13 +102,14 @@ def identified(
 
     A sidecar that cannot be read, and a picture of two bins' labels, end it: what comes after would be a guess.
     """
+    shown = printable(name)
     beside = Sidecar() if sidecar is None else _read(sidecar)
     if beside is None:
-        return InputError(f"{name} has a sidecar that cannot be read", 'it is no JSON object with "bin" and "time"',
+        return InputError(f"{shown} has a sidecar that cannot be read", 'it is no JSON object with "bin" and "time"',
                           "mend the sidecar, or remove it")  # fmt: skip
     path = path_pattern(settings.pattern).fullmatch(unicodedata.normalize("NFC", os.path.splitext(name)[0]))
     parts = path.groupdict() if path else {}
-    found = _bin(settings, name, beside, parts.get("bin"), codes, given)
+    found = _bin(settings, shown, beside, parts.get("bin"), codes, given)
     if isinstance(found, InputError):
         return found
     refused = []
@@ -127,13 +129,18 @@ def identified(
         if at:
             refused.append(f"its {source} says {at:%Y-%m-%d}, which cannot be")
     why = ", ".join(refused) or "no source tells one"
-    return InputError(f"{name} has no time", why, "set the camera's clock, or write the time into a sidecar")
+    return InputError(f"{shown} has no time", why, "set the camera's clock, or write the time into a sidecar")
 
 
 def bin_name(text: object) -> str | None:
     """A bin's name, stripped and in Unicode's composed form: 1 to 100 printable characters; else None."""
     name = unicodedata.normalize("NFC", str(text).strip())
     return name if 0 < len(name) <= LONGEST_BIN and name.isprintable() else None
+
+
+def printable(text: str) -> str:
+    """A file's name as people and the book can read it: it may be no text, and hold line breaks."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
 
 
 def time_of(text: str, clock: tzinfo | None) -> datetime | None:
@@ -202,13 +209,13 @@ def placed(settings: IntakeSettings, one: Photo, folder: str = "") -> Placed | I
     where its barcodes are asked for, OutsideError where a disk or S3 fails.
     """
     address = os.path.join(folder, one.name)
-    now = datetime.now(UTC)
+    shown, now = printable(one.name), datetime.now(UTC)
     return identified(
         settings,
         one.name,
         next((data for beside in sidecars(address) if (data := _sidecar(beside)) is not None), None),
-        photo.taken(one.data, one.name) if "exif" in settings.time else "",
-        lambda: barcodes.read(one.data, settings.barcode_formats, one.name),
+        photo.taken(one.data, shown) if "exif" in settings.time else "",
+        lambda: barcodes.read(one.data, settings.barcode_formats, shown),
         _file_time(address, now),
         now,
         one.bin,
@@ -220,19 +227,20 @@ def sidecars(address: str) -> tuple[str, str]:
     return f"{address}.json", f"{os.path.splitext(address)[0]}.json"
 
 
-def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result] | None:
-    """The bytes of a regular file, at most ``most`` + 1 of them, and its state before they were read; None where there
-    is none, or a link. Raises OSError where it cannot be read."""
+def read_unlinked(path: str, most: int) -> bytes | None:
+    """The bytes of a regular file, at most ``most`` + 1 of them; None where there is none, or a link.
+
+    Raises OSError where it cannot be read.
+    """
     try:
         # Opening a pipe that nobody writes to would wait for ever without O_NONBLOCK.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        if isinstance(error, FileNotFoundError | NotADirectoryError) or os.path.islink(path):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO) or os.path.islink(path):
             return None
         raise
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        return (file.read(most + 1), status) if stat.S_ISREG(status.st_mode) else None
+        return file.read(most + 1) if stat.S_ISREG(os.fstat(handle).st_mode) else None
 
 
 def _bin(
@@ -299,10 +307,11 @@ def _sidecar(address: str) -> bytes | None:
         except MissingError:
             return None
     try:
-        found = read_unlinked(address, _SIDECAR_BYTES)
+        return read_unlinked(address, _SIDECAR_BYTES)
     except OSError as error:
-        raise OutsideError(f"{address} cannot be read", error.strerror or str(error), "check its rights") from None
-    return found and found[0]
+        raise OutsideError(
+            f"{printable(address)} cannot be read", error.strerror or str(error), "check its rights"
+        ) from None
 
 
 def _file_time(address: str, now: datetime) -> datetime | None:
