@@ -10,6 +10,7 @@ import signal
 import stat
 import threading
 import time
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -206,6 +207,8 @@ class Notices(events.FileSystemEventHandler):
 @contextmanager
 def told(folder: DropFolder) -> Iterator[Notices]:
     """Notices of a folder and all below it; none come where the system has no watches left."""
+    # It warns where it meets a new folder twice, which is harmless.
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, "watchdog")
     notices = Notices()
     wanted: list[type[events.FileSystemEvent]] = [events.FileCreatedEvent, events.FileModifiedEvent,
               events.FileClosedEvent, events.FileMovedEvent, events.DirCreatedEvent, events.DirMovedEvent]  # fmt: skip
@@ -224,12 +227,13 @@ def told(folder: DropFolder) -> Iterator[Notices]:
 def move(folder: DropFolder, name: str, stamp: Stamp, into: str, reason: bytes | None = None) -> None:
     """Move a photo that is still the one that was read; its sidecars are copied before, so that it is never without.
 
+    Its folders become part of its name, ``A1_x.jpg``: a folder a day and bin would soon be more than a system watches.
     Raises OutsideError.
     """
     source = folder.path(name)
     try:
-        target = _free(os.path.join(into, name))
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.makedirs(into, exist_ok=True)
+        target = _free(into, name)
         beside = [pair for pair, state in zip(zip(intake.sidecars(source), intake.sidecars(target), strict=True),
                                               stamp[1:], strict=True) if state]  # fmt: skip
         for old, new in beside:
@@ -247,16 +251,19 @@ def move(folder: DropFolder, name: str, stamp: Stamp, into: str, reason: bytes |
         raise refused(name, error) from None
 
 
-def _free(path: str) -> str:
-    """A path like this one with no photo of its name, whatever the ending, so that sidecars keep apart."""
-    folder, name = os.path.split(path)
-    stem, suffix = os.path.splitext(name)
-    stem = os.path.join(folder, os.fsdecode(os.fsencode(stem)[:_LONGEST_NAME]))
+def _free(into: str, name: str) -> str:
+    """Where a photo goes: no other there has its name, whatever the ending, so that sidecars keep apart."""
+    suffix = os.path.splitext(name)[1]
     for number in count(1):
-        one = stem if number == 1 else f"{stem}~{number}"
+        one = os.path.join(into, _flat(name)) + (f"~{number}" if number > 1 else "")
         if not any(os.path.lexists(one + ending) for ending in (suffix, *photo.SUFFIXES)):
             return one + suffix
     raise AssertionError("numbers end")  # pragma: no cover
+
+
+def _flat(name: str) -> str:
+    """A photo's path as one name, its ending left out."""
+    return os.fsdecode(os.fsencode(os.path.splitext(name)[0].replace(os.sep, "_"))[-_LONGEST_NAME:])
 
 
 def remove_spent(folder: DropFolder) -> None:
@@ -267,17 +274,14 @@ def remove_spent(folder: DropFolder) -> None:
     photos = set(_names(folder, photo.SUFFIXES))
     kept = photos | {os.path.splitext(name)[0] for name in photos}
     for name in _names(folder, (".json",)):
-        if os.path.splitext(name)[0] not in kept and any(
-            _same(folder.path(name), copy) for copy in _copies(folder, name)
-        ):
+        of = os.path.splitext(name)[0]
+        stem = _flat(name if os.path.splitext(of)[1].lower() not in photo.SUFFIXES else of)
+        places = (folder.quarantine, *glob.glob(os.path.join(glob.escape(folder.filed), "????-??-??")))
+        copies = (
+            one for place in places for one in glob.iglob(os.path.join(glob.escape(place), glob.escape(stem)) + "*")
+        )
+        if of not in kept and any(_same(folder.path(name), one) for one in copies):
             objects.remove(folder.path(name))
-
-
-def _copies(folder: DropFolder, name: str) -> Iterator[str]:
-    """Where a copy of a sidecar may lie, numbered ones among them."""
-    stem = os.path.basename(name).partition(".")[0]
-    for root in (folder.quarantine, *(str(day) for day in Path(folder.filed).glob("*-*-*"))):
-        yield from map(str, Path(root, os.path.dirname(name)).glob(f"{glob.escape(stem)}*.json"))
 
 
 def _same(one: str, other: str) -> bool:

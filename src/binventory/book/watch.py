@@ -75,9 +75,9 @@ def watch(
     ``stable_seconds``, nor its sidecar, and nobody has them open for writing. Hidden names and links are passed over.
     What is under way when ``stop`` is set is finished.
 
-    Filed photos go to ``filed/YYYY-MM-DD/`` by the day when they were taken, with their sidecars; those without a bin,
-    a time or pixels to ``quarantine``, with ``NAME.reason.json``, and the book says so. A photo that comes again is
-    filed without another entry.
+    Filed photos go to ``filed/YYYY-MM-DD/`` by the day when they were taken, ``A1/x.jpg`` as ``A1_x.jpg``, with their
+    sidecars; those without a bin, a time or pixels to ``quarantine``, with ``NAME.reason.json``, and the book says so.
+    A photo that comes again is filed without another entry.
 
     Raises MissingError for no folder, InputError where it is watched already, OutsideError where the disk, the book or
     an endpoint fails: photos that are not in the book then stay where they are.
