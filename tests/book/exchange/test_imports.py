@@ -46,7 +46,7 @@ def test_an_export_with_semicolons_and_a_mark_reads(tmp_path: Path) -> None:
         "A-01-03;00113;;2;;;1,25;Z1;2026-11-30 08:15:00Z\r\n"
         "B-02-01;;;0;;;;Z1;2026-11-30T09:15:00+01:00\r\n".encode()
     )
-    read = imports.expected_at(str(path), NOW)
+    read = imports.read_expectations(str(path), NOW)
     assert read.bad == ()
     first, second = read.entries
     assert (first.bin, first.at, first.who, first.kind) == ("A-01-03", NOW, "import", "expectation")
@@ -295,9 +295,9 @@ def test_a_file_keeps_its_own_time_so_that_importing_it_again_is_nothing_new(tmp
     path = tmp_path / "stock.csv"
     path.write_text("bin,quantity\nA,3\n")
     os.utime(path, (NOW.timestamp(), NOW.timestamp()))
-    first = imports.expected_at(str(path), datetime.now(UTC))
+    first = imports.read_expectations(str(path), datetime.now(UTC))
     assert first.entries[0].at == NOW
-    assert first == imports.expected_at(str(path), datetime.now(UTC) + timedelta(hours=1))
+    assert first == imports.read_expectations(str(path), datetime.now(UTC) + timedelta(hours=1))
 
 
 RECORD = {
@@ -315,8 +315,8 @@ def test_metadata_of_bins_is_expected_too(tmp_path: Path) -> None:
     (tmp_path / "00114.json").write_text("{")
     (tmp_path / "00115.json").write_text(json.dumps({"BIN_FCSKU_DATA": {}, "EXPECTED_QUANTITY": 0}))
     (tmp_path / "00116.json").write_text(json.dumps({"BIN_FCSKU_DATA": {}}))
-    (one,) = imports.expected_at(f"{tmp_path}/00112.json", NOW).entries
-    read = imports.expected_at(str(tmp_path), NOW)
+    (one,) = imports.read_expectations(f"{tmp_path}/00112.json", NOW).entries
+    read = imports.read_expectations(str(tmp_path), NOW)
     assert read.entries[0] == one
     assert (one.bin, one.at) == ("00112", tables.modified(f"{tmp_path}/00112.json", NOW))
     assert isinstance(one.body, Expected)
@@ -327,12 +327,12 @@ def test_metadata_of_bins_is_expected_too(tmp_path: Path) -> None:
     assert [text.partition(" cannot")[0] for _, text in told(read)] == [f"Line 1 of 0011{n}.json" for n in (3, 4, 6)]
     (tmp_path / "none").mkdir()
     with pytest.raises(MissingError, match="holds no records"):
-        imports.expected_at(f"{tmp_path}/none", NOW)
+        imports.read_expectations(f"{tmp_path}/none", NOW)
 
 
 def test_a_json_table_is_no_metadata(tmp_path: Path) -> None:
     (tmp_path / "stock.json").write_text('[{"bin": "A", "quantity": 3}]')
-    assert [entry.bin for entry in imports.expected_at(f"{tmp_path}/stock.json", NOW).entries] == ["A"]
+    assert [entry.bin for entry in imports.read_expectations(f"{tmp_path}/stock.json", NOW).entries] == ["A"]
 
 
 def test_a_workbook_of_numbers_and_dates_is_expected(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_a_workbook_of_numbers_and_dates_is_expected(tmp_path: Path) -> None:
     ):
         book.worksheets[0].append(row)
     book.save(tmp_path / "stock.xlsx")
-    (entry,) = imports.expected_at(f"{tmp_path}/stock.xlsx", NOW).entries
+    (entry,) = imports.read_expectations(f"{tmp_path}/stock.xlsx", NOW).entries
     assert isinstance(entry.body, Expected)
     assert (entry.body.items[0].sku, entry.body.items[0].gtin) == ("112", "4006381333931")
     assert entry.at == datetime(2026, 11, 30, 8, 15).astimezone(UTC)

@@ -81,7 +81,7 @@ class _Group:
     consignment: str | None = None
 
 
-def expected_at(address: str, now: datetime) -> Read:
+def read_expectations(address: str, now: datetime) -> Read:
     """The expectations of a table, of a file of ABID's metadata (``<bin>.json``) or of a folder of these.
 
     ``now``: for rows without a time, where the address is no local file; those of a local file are of its own time.
@@ -94,13 +94,23 @@ def expected_at(address: str, now: datetime) -> Read:
             raise MissingError(f"{address} holds no records", "nothing there ends in .json", "check the path") from None
         reads = [_abid(one, now) for one in addresses]
         return Read(
-            tuple(entry for one in reads for entry in one.entries), tuple(bad for one in reads for bad in one.bad)
+            tuple(one for read in reads for one in read.entries), tuple(one for read in reads for one in read.bad)
         )
     if address.lower().endswith(".json"):
         data = objects.read(address, tables.MOST_BYTES)
         if data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" and b'"BIN_FCSKU_DATA"' in data:
             return _abid(address, now)
     return expectations(tables.read(address), _called(address), tables.modified(address, now))
+
+
+def read_movements(address: str, now: datetime) -> Read:
+    """The movements of a table, ``now`` as for expectations. Raises InputError, OutsideError."""
+    return movements(tables.read(address), _called(address), tables.modified(address, now))
+
+
+def read_consignment(address: str, now: datetime, name: str | None = None) -> Read:
+    """The consignment of a table, ``now`` as for expectations. Raises InputError, OutsideError."""
+    return consignment(tables.read(address), _called(address), tables.modified(address, now), name)
 
 
 def expectations(rows: Iterable[Line], source: str, now: datetime) -> Read:
