@@ -12,7 +12,7 @@ TORCH ?= 2.13.0
 SEE ?=
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help install install-dev install-train demo report test test-train soak image-check check bench docs lock clean
+.PHONY: help install install-dev install-train demo demo-site report test test-train soak image-check check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -49,7 +49,26 @@ demo: install ## Draw bins, learn to count them, judge it, count six (or PHOTOS=
 	$(BIN)/binventory evaluate --bundle $(DEMO)/bundle $(FLAGS) --work $(DEMO)/work --split test --out $(DEMO)/evaluation.html
 	@$(BIN)/binventory sql --work $(DEMO)/work --csv "select address from photos join sides using (id) where side = 'test' and count is not null order by hash(id) limit 6" | tail -n +2 > $(DEMO)/six.txt
 	@tr '\n' '\0' < $(DEMO)/six.txt | xargs -0 $(BIN)/binventory count --bundle $(DEMO)/bundle --pictures $(DEMO)/pictures
+	@$(if $(PHOTOS),true,$(MAKE) --no-print-directory demo-site)
 	@echo; echo "figures and photos: $(DEMO)/evaluation.html"; echo "the six, drawn:     $(DEMO)/pictures/sheet-001.png"; echo "the bundle:         $(DEMO)/bundle"
+	@$(if $(PHOTOS),true,echo "the book:           $(SITE)/book.db")
+
+# A verb whose answer is no ends with 1: records that a person must look at are what the demo is to show.
+NO := || test $$? = 1
+SITE := $(DEMO)/site
+BOOK := $(BIN)/binventory
+ON := --book $(SITE)/book.db
+demo-site: install
+	@echo; $(BOOK) draw --out $(SITE)/bins --bins 200 --seed 2 > /dev/null
+	@$(BIN)/python ship/demo.py $(SITE)
+	$(BOOK) expect $(ON) $(SITE)/records.csv
+	$(BOOK) watch $(ON) --once --bundle $(DEMO)/bundle --json $(SITE)/camera > $(SITE)/verdicts.jsonl
+	@echo; echo "verdicts on $$(wc -l < $(SITE)/verdicts.jsonl) bins:"; sed 's/.*"verdict":"\([a-z]*\)".*/\1/' $(SITE)/verdicts.jsonl | sort | uniq -c
+	$(BOOK) consign $(ON) $(SITE)/OUT-1001.csv $(NO)
+	$(BOOK) consign $(ON) $(SITE)/OUT-1002.csv $(NO)
+	$(BOOK) review $(ON) --most 5 < /dev/null
+	$(BOOK) plan $(ON) --bins 12
+	$(BOOK) stock $(ON) --accuracy
 
 # With PHOTOS: of the bundle abid, on what it has not seen; the first folder judges counts 1 to 5, all of them all counts.
 # Curves of trainings and the stored sides come from WORK, which is where ship/abid.py leaves them.
@@ -62,8 +81,8 @@ report: install-dev $(if $(PHOTOS),,demo) ## Write docs/report.pdf of abid on PH
 	$(BIN)/binventory evaluate --bundle $(if $(PHOTOS),abid,$(DEMO)/bundle --split test) $(FLAGS) --work $(WORK) --json > build/report/all.json
 	$(BIN)/binventory report --bundle $(if $(PHOTOS),abid,$(DEMO)/bundle) $(FLAGS) --work $(WORK) $(if $(PHOTOS),--evaluation build/report/few.json) --evaluation build/report/all.json --licence "$(LICENCE)" --out $(REPORT)
 
-test: install-dev ## Run the tests, those of training aside
-	$(BIN)/python -m pytest -m "not train"
+test: install-dev ## Run the tests on two processes, those of training aside
+	$(BIN)/python -m pytest -m "not train" -n 2 --dist worksteal
 
 test-train: install-dev install-train ## Run the tests of training; one that is left out fails
 	BINVENTORY_TRAIN=required $(BIN)/python -m pytest -m train

@@ -15,14 +15,21 @@ from binventory import __version__
 from binventory.cli import (
     cleaning,
     cloud,
+    consigning,
     counting,
     data,
     fetching,
+    keeping,
+    landing,
     learning,
+    recording,
     reporting,
+    reviewing,
     serving,
+    taking,
     terminal,
     tuning,
+    verifying,
 )
 from binventory.errors import BinventoryError
 
@@ -51,9 +58,11 @@ for verb in (
     counting.count, learning.train, learning.evaluate, fetching.fetch, fetching.select,
     data.catalogue, data.explore, cleaning.clean, data.split, data.sql, data.draw,
     tuning.tune, reporting.report, serving.serve,
+    recording.expect, recording.move, verifying.verify, landing.watch, consigning.consign, taking.stock, taking.plan,
 ):  # fmt: skip
     app.command()(verb)
-app.add_typer(cloud.app)
+for family in (reviewing.app, keeping.app, cloud.app):
+    app.add_typer(family)
 
 
 def main() -> None:

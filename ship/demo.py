@@ -1,0 +1,99 @@
+"""A small site for the demo, around drawn bins: its records, of which some are wrong, two consignments, and photos that
+land as a camera leaves them.
+
+    binventory draw --out DIR/bins --bins 200 --seed 2
+    python ship/demo.py DIR
+
+Writes ``DIR/records.csv``, ``DIR/OUT-1001.csv``, ``DIR/OUT-1002.csv``, ``DIR/wrong.csv`` (which records are wrong, and
+what is really there) and ``DIR/camera/BIN/TIME.jpg``. Safe to run twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MORNING = datetime(2026, 1, 12, 6, tzinfo=UTC)
+COLUMNS = ("bin", "sku", "name", "quantity", "height", "length", "width", "weight", "value", "at")
+WRONG = 0.05
+CONSIGNMENTS = {"OUT-1001": range(40), "OUT-1002": range(40, 65)}
+
+Line = dict[str, Any]
+
+
+def main(place: Path) -> None:
+    """Write the site's files."""
+    records = sorted((place / "bins" / "metadata").glob("*.json"))
+    if not records:
+        sys.exit(
+            f"error: {place / 'bins'} holds no bins. Try: binventory draw --out {place / 'bins'} --bins 200 --seed 2"
+        )
+    random = np.random.default_rng(7)
+    told: dict[str, list[Line]] = {}
+    wrong: list[tuple[str, int, int]] = []
+    for path in records:
+        bin = path.stem
+        true = list(json.loads(path.read_text())["BIN_FCSKU_DATA"].values())
+        said = tampered(true, random) if true and random.random() < WRONG else true
+        told[bin] = said
+        if total(said) != total(true):
+            wrong.append((bin, total(said), total(true)))
+    write(place / "records.csv", COLUMNS, (row for bin, lines in told.items() for row in rows(bin, lines)))
+    write(place / "wrong.csv", ("bin", "record", "really"), wrong)
+    bins = list(told)
+    for name, numbers in CONSIGNMENTS.items():
+        columns = ("consignment", *COLUMNS[:-1])
+        lines = ((name, *row[:-1]) for number in numbers for row in rows(bins[number], told[bins[number]]))
+        write(place / f"{name}.csv", columns, lines)
+    for number, path in enumerate(records):
+        taken = MORNING + timedelta(hours=2, seconds=20 * number)
+        landed = place / "camera" / path.stem / f"{taken:%Y%m%dT%H%M%SZ}.jpg"
+        if not list(place.glob(f"camera/filed/*/{landed.name}")):
+            landed.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(place / "bins" / "bin-images" / f"{path.stem}.jpg", landed)
+    print(f"a site of {len(records)} bins, {len(wrong)} of its records wrong: {place}")
+
+
+def total(lines: Sequence[Line]) -> int:
+    """How many items lines have together."""
+    return sum(int(line["quantity"]) for line in lines)
+
+
+def tampered(lines: Sequence[Line], random: np.random.Generator) -> list[Line]:
+    """The lines with one or two items too many or too few in one of them."""
+    at = int(random.integers(len(lines)))
+    change = int(random.choice([-2, -1, 1, 2]))
+    quantity = max(1, int(lines[at]["quantity"]) + change)
+    return [line | {"quantity": quantity} if number == at else line for number, line in enumerate(lines)]
+
+
+def rows(bin: str, lines: Sequence[Line]) -> Iterable[tuple[object, ...]]:
+    """A bin's lines as rows of ``COLUMNS``; an empty bin is one row."""
+    if not lines:
+        yield bin, "", "", 0, "", "", "", "", "", MORNING.isoformat()
+    for line in lines:
+        sizes = [line[side]["value"] for side in ("height", "length", "width", "weight")]
+        value = round(2 + 8 * sizes[3], 2)  # heavier goods cost more, here
+        yield bin, line["asin"], line["name"], line["quantity"], *sizes, value, MORNING.isoformat()
+
+
+def write(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    """Write a CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(lines)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))

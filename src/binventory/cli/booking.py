@@ -1,0 +1,113 @@
+"""What the verbs of the book share: the options that name a site and its book, and the way in."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from binventory.cli import terminal
+from binventory.cli.counting import far_counter, near_counter, refuse_with_endpoint, tell_licence
+from binventory.errors import UsageError
+from binventory.records import Counts
+
+if TYPE_CHECKING:
+    from binventory.book.entries import Bundled
+    from binventory.book.site import Site
+    from binventory.book.store import Ledger
+    from binventory.counting.bundle import Bundle
+
+SiteOption = Annotated[
+    str | None,
+    typer.Option(
+        "--site",
+        help="The site's TOML, with [book], [policy] and [intake]. Default: binventory.toml here, else built in.",
+        metavar="FILE",
+    ),
+]
+BookOption = Annotated[
+    str | None,
+    typer.Option(
+        "--book",
+        help="The book: a path or postgresql:// URL. Default: BINVENTORY_BOOK, the site's, else the user's own.",
+        metavar="PATH|URL",
+    ),
+]
+WhoOption = Annotated[
+    str | None, typer.Option("--who", help="Who does it, as the book remembers. Default: this account.", metavar="NAME")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A site and its open book."""
+
+    site: Site
+    ledger: Ledger
+
+
+@contextmanager
+def opened(site: str | None, book: str | None) -> Iterator[Desk]:
+    """The site that a file describes, and its book, open. Raises UsageError, OutsideError."""
+    from binventory.book import site as sites
+    from binventory.book import store
+
+    found = sites.load(site)
+    with store.opened(sites.book_address(book, found), found.book.photos) as ledger:
+        yield Desk(found, ledger)
+
+
+def named(who: str | None) -> str:
+    """Who does it: the name given, or the account's."""
+    if who is not None:
+        if not who.strip() or not who.isprintable() or len(who) > 100:
+            raise UsageError("--who names nobody", "a name has 1 to 100 printable characters", "--who NAME")
+        return who.strip()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        raise UsageError("Nobody is named", "this account has no name", "--who NAME") from None
+
+
+def counting(bundle: str | None, endpoint: str | None) -> tuple[Counts, Bundled]:
+    """A counter here or far away, and its bundle as the book knows it. Raises UsageError, BundleError, OutsideError."""
+    if endpoint is None:
+        counter = near_counter(bundle, None)
+        return counter, known(counter.bundle)
+    from binventory.cloud import runtime
+    from binventory.cloud.session import opened as signed_in
+
+    refuse_with_endpoint(bundle, None)
+    runs = runtime.bundle_of(signed_in(), endpoint)
+    tell_licence(runs)
+    return far_counter(endpoint, None, None), known(runs)
+
+
+def known(bundle: Bundle) -> Bundled:
+    """A bundle as the book knows it: by a digest of its parts, with what it learnt about passing."""
+    from binventory.book.entries import Bundled
+
+    parts = json.dumps(sorted(bundle.manifest.hashes.items()))
+    rule = bundle.deciding.decode() if bundle.deciding else ""
+    return Bundled(hashlib.sha256(parts.encode()).hexdigest(), bundle.manifest.name, rule)
+
+
+def reverify(desk: Desk) -> int:
+    """Judge anew what was judged against a record that has changed since, and say how much that was."""
+    from binventory.book import acts
+
+    anew = acts.reverified(desk.ledger, desk.site.policy)
+    if anew:
+        terminal.say(f"note: {anew:,} verdicts were given anew, since the records of their time have changed")
+    return anew
+
+
+def percent(share: float | None) -> str:
+    """A share as people read it; nothing where there is none."""
+    return "" if share is None else f"{share:.0%}" if 0.01 <= share <= 0.99 else f"{share:.1%}"

@@ -1,0 +1,92 @@
+"""The verb that says what of a consignment may leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from binventory.cli import terminal
+from binventory.cli.booking import BookOption, SiteOption, opened, percent
+from binventory.cli.data import JsonOption
+from binventory.cli.recording import WholeOption, enter, read
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from binventory.book.consigning import Consigned
+    from binventory.book.exchange.imports import Read
+
+
+def consign(
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="What the sender declares: CSV, TSV, Excel, JSON, JSON lines or Parquet; - for standard input.",
+            metavar="FILE",
+        ),
+    ],
+    max_wrong: Annotated[
+        float | None,
+        typer.Option(
+            "--max-wrong", min=0, max=1, help="The share of what leaves that may be wrong. Default: the site's."
+        ),
+    ] = None,
+    whole: WholeOption = False,
+    site: SiteOption = None,
+    book: BookOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What of a consignment may leave now, and what is to be recounted first, in which order.
+
+    Columns: bin or sscc, quantity, and if known consignment (else the file's name), sku, name, gtin, at. Only what a
+    person found right or what may pass without a look leaves; so after a recount the same command says more. Exit 1
+    where something is to be recounted first, 3 where a row is bad.
+    """  # fmt: skip
+    from binventory.book import consigning
+    from binventory.book.exchange import imports, tables
+
+    def declared_at(file: str, changed: datetime) -> Read:
+        return imports.consignment(tables.read(file), file, changed)
+
+    entries, bad = read([file], declared_at, whole)
+    names = list(dict.fromkeys(one.consignment for one in entries if one.consignment))
+    with opened(site, book) as desk:
+        enter(desk, entries)
+        share = desk.site.policy.max_wrong if max_wrong is None else max_wrong
+        found = [consigning.weighed(desk.ledger, name, desk.site.policy, share) for name in names]
+    for one in found:
+        if as_json:
+            terminal.print_json(one.as_row())
+        else:
+            _print(one)
+    held = any(one.release.recount or one.release.wrong for one in found)
+    raise typer.Exit(terminal.status_of(one.error for _, one in bad) or int(held))
+
+
+def _print(consigned: Consigned) -> None:
+    """What may go, what is recounted first, and what people found otherwise."""
+    found, totes = consigned.release, {tote.bin: tote for tote in consigned.totes}
+    terminal.print_table(
+        (consigned.name, ""),
+        [
+            ("all right with probability", percent(found.p_all_right)),
+            ("may go", f"{len(found.release):,}"),
+            ("of these wrong, expected", percent(found.wrong_share)),
+            ("and nine times in ten at most", percent(found.wrong_at_most)),
+            ("recounted first", f"{len(found.recount):,} ({found.minutes:,.0f} minutes)"),
+            ("found wrong", f"{len(found.wrong):,}"),
+        ],
+    )
+    if found.recount:
+        rows = [
+            (number, bin, f"{totes[bin].minutes:.1f}", percent(totes[bin].p_right))
+            for number, bin in enumerate(found.recount, start=1)
+        ]
+        terminal.print_table(("", "recount", "minutes", "right"), rows)
+    if consigned.discrepancies:
+        told = [
+            (one.bin, "" if one.declared is None else one.declared, one.found, one.word)
+            for one in consigned.discrepancies
+        ]
+        terminal.print_table(("bin", "declared", "found", "discrepancy"), told)

@@ -1,0 +1,126 @@
+"""Verbs that take over what other systems know: expectations and movements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from binventory.cli import terminal
+from binventory.cli.booking import BookOption, Desk, SiteOption, opened, reverify
+from binventory.cli.data import JsonOption
+from binventory.errors import InputError
+
+if TYPE_CHECKING:
+    from binventory.book.entries import Entry
+    from binventory.book.exchange.imports import Bad, Read
+
+    Reader = Callable[[str, datetime], Read]
+    """What makes entries of a file's rows; its second argument is when the file was last changed."""
+
+FilesArgument = Annotated[
+    list[str],
+    typer.Argument(help="CSV, TSV, Excel, JSON, JSON lines or Parquet; - for standard input.", metavar="FILE…"),
+]
+WholeOption = Annotated[bool, typer.Option("--all-or-nothing", help="Enter nothing where a single row is bad.")]
+_BAD_TOLD = 20
+
+
+def expect(
+    files: FilesArgument,
+    whole: WholeOption = False,
+    site: SiteOption = None,
+    book: BookOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enter what other systems' records say is in each bin: totals, and lines where they have them.
+
+    Columns: bin, quantity, and if known sku, name, gtin, height, length, width, weight, value, at. Rows of one bin and
+    time are its lines. Bad rows are told one by one, and the good ones are kept; the exit status is then 3. The same
+    file again changes nothing.
+    """
+    from binventory.book.exchange import imports
+
+    _take_over(files, imports.expected_at, whole, site, book, as_json)
+
+
+def move(
+    files: FilesArgument,
+    whole: WholeOption = False,
+    site: SiteOption = None,
+    book: BookOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enter what was put into bins and taken out of them.
+
+    Columns: bin, delta (or quantity and direction: in, out), and if known sku, gtin, reference, reason, at. A movement
+    that comes late re-bases every variance after it. Bad rows are told one by one, and the good ones are kept; the exit
+    status is then 3. The same file again changes nothing.
+    """
+    from binventory.book.exchange import imports, tables
+
+    def moved_at(file: str, changed: datetime) -> Read:
+        return imports.movements(tables.read(file), file, changed)
+
+    _take_over(files, moved_at, whole, site, book, as_json)
+
+
+def _take_over(
+    files: Sequence[str], reader: Reader, whole: bool, site: str | None, book: str | None, as_json: bool
+) -> None:
+    entries, bad = read(files, reader, whole)
+    with opened(site, book) as desk:
+        tell(enter(desk, entries), bad, as_json)
+        reverify(desk)
+    raise typer.Exit(terminal.status_of(one.error for _, one in bad))
+
+
+def read(files: Sequence[str], reader: Reader, whole: bool) -> tuple[list[Entry], list[tuple[str, Bad]]]:
+    """The entries of files' rows, and the rows that are bad, each told.
+
+    Raises InputError where a row is bad and all or nothing was asked for.
+    """
+    entries: list[Entry] = []
+    bad: list[tuple[str, Bad]] = []
+    from binventory.book.exchange import tables
+
+    for file in files:
+        found = reader(file, tables.modified(file, datetime.now(UTC)))
+        entries += found.entries
+        bad += [(file, one) for one in found.bad]
+    for file, one in bad[:_BAD_TOLD]:
+        terminal.say(f"rejected: {file}, line {one.line}: {one.error}")
+    if bad[_BAD_TOLD:]:
+        terminal.say(f"and {len(bad) - _BAD_TOLD:,} more: --json tells them all")
+    if whole and bad:
+        raise InputError("Nothing was entered", f"{len(bad):,} rows are bad, and it was to be all or nothing",
+                         "mend them, or leave out --all-or-nothing")  # fmt: skip
+    return entries, bad
+
+
+def enter(desk: Desk, entries: Sequence[Entry]) -> dict[str, int]:
+    """Enter them, all in one, and say how many were new and how many known."""
+    new = sum(desk.ledger.append(terminal.tracked(entries, "entering", len(entries))))
+    return {"entered": new, "known": len(entries) - new}
+
+
+def tell(counts: dict[str, int], bad: Sequence[tuple[str, Bad]], as_json: bool) -> None:
+    """Print how many rows were entered, known and bad; as JSON each bad one, too."""
+    row = counts | {"rejected": len(bad)}
+    if not as_json:
+        terminal.print_table(("", "entries"), list(row.items()))
+        return
+    terminal.print_json(row)
+    for file, one in bad:
+        terminal.print_json({"file": file, "line": one.line, "error": one.error.as_row()})
+
+
+def lines_of(given: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """``SKU=N`` as a SKU and how many there are. Raises InputError."""
+    for one in given:
+        sku, equals, number = one.rpartition("=")
+        if not (equals and sku and number.isascii() and number.isdigit() and int(number) <= 100_000):
+            raise InputError(f"The line {one!r} does not read", "a line is SKU=N, N from 0 to 100,000", "--line SKU=3")
+        yield sku, int(number)
