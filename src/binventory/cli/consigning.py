@@ -12,10 +12,7 @@ from binventory.cli.data import JsonOption
 from binventory.cli.recording import WholeOption, enter, read
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from binventory.book.consigning import Consigned
-    from binventory.book.exchange.imports import Read
 
 
 def consign(
@@ -44,12 +41,9 @@ def consign(
     where something is to be recounted first, 3 where a row is bad.
     """  # fmt: skip
     from binventory.book import consigning
-    from binventory.book.exchange import imports, tables
+    from binventory.book.exchange import imports
 
-    def declared_at(file: str, changed: datetime) -> Read:
-        return imports.consignment(tables.read(file), file, changed)
-
-    entries, bad = read([file], declared_at, whole)
+    entries, bad = read([file], imports.read_consignment, whole)
     names = list(dict.fromkeys(one.consignment for one in entries if one.consignment))
     with opened(site, book) as desk:
         enter(desk, entries)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from binventory.book.exchange.imports import Bad, Read
 
     Reader = Callable[[str, datetime], Read]
-    """What makes entries of a file's rows; its second argument is when the file was last changed."""
+    """What makes entries of a file's rows; its second argument is the time of those that have none."""
 
 FilesArgument = Annotated[
     list[str],
@@ -43,7 +43,7 @@ def expect(
     """
     from binventory.book.exchange import imports
 
-    _take_over(files, imports.expected_at, whole, site, book, as_json)
+    _take_over(files, imports.read_expectations, whole, site, book, as_json)
 
 
 def move(
@@ -59,12 +59,9 @@ def move(
     that comes late re-bases every variance after it. Bad rows are told one by one, and the good ones are kept; the exit
     status is then 3. The same file again changes nothing.
     """
-    from binventory.book.exchange import imports, tables
+    from binventory.book.exchange import imports
 
-    def moved_at(file: str, changed: datetime) -> Read:
-        return imports.movements(tables.read(file), file, changed)
-
-    _take_over(files, moved_at, whole, site, book, as_json)
+    _take_over(files, imports.read_movements, whole, site, book, as_json)
 
 
 def _take_over(
@@ -84,10 +81,8 @@ def read(files: Sequence[str], reader: Reader, whole: bool) -> tuple[list[Entry]
     """
     entries: list[Entry] = []
     bad: list[tuple[str, Bad]] = []
-    from binventory.book.exchange import tables
-
     for file in files:
-        found = reader(file, tables.modified(file, datetime.now(UTC)))
+        found = reader(file, datetime.now(UTC))
         entries += found.entries
         bad += [(file, one) for one in found.bad]
     for file, one in bad[:_BAD_TOLD]:
