@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +11,9 @@ import typer
 from binventory.cli import terminal
 from binventory.cli.booking import BookOption, SiteOption, opened, percent
 from binventory.cli.data import JsonOption
+from binventory.cli.keeping import EPCIS, write_json
 from binventory.cli.recording import WholeOption, enter, read
+from binventory.errors import UsageError
 
 if TYPE_CHECKING:
     from binventory.book.consigning import Consigned
@@ -27,6 +31,15 @@ def consign(
         float | None,
         typer.Option(
             "--max-wrong", min=0, max=1, help="The share of what leaves that may be wrong. Default: the site's."
+        ),
+    ] = None,
+    discrepancies: Annotated[
+        str | None,
+        typer.Option(
+            "--discrepancies",
+            help="Also write what people found otherwise than declared, in a receiver's "
+            "words: CSV, Excel, JSON, or EPCIS as .jsonld.",
+            metavar="FILE",
         ),
     ] = None,
     whole: WholeOption = False,
@@ -49,6 +62,8 @@ def consign(
         enter(desk, entries)
         share = desk.site.policy.max_wrong if max_wrong is None else max_wrong
         found = [consigning.weighed(desk.ledger, name, desk.site.policy, share) for name in names]
+    if discrepancies:
+        _write_discrepancies(discrepancies, found)
     for one in found:
         if as_json:
             terminal.print_json(one.as_row())
@@ -56,6 +71,23 @@ def consign(
             _print(one)
     held = any(one.release.recount or one.release.wrong for one in found)
     raise typer.Exit(terminal.status_of(one.error for _, one in bad) or int(held))
+
+
+def _write_discrepancies(out: str, found: Sequence[Consigned]) -> None:
+    """Write them as a table, or as EPCIS events where the file's name ends so."""
+    from binventory.book.exchange import epcis, tables
+
+    terminal.refuse_folder("--discrepancies", out)
+    if out.endswith(EPCIS):
+        if len(found) > 1:
+            raise UsageError("--discrepancies does not fit", "an EPCIS document is of one consignment here",
+                             "a file for each consignment, or --discrepancies FILE.csv")  # fmt: skip
+        now = datetime.now(UTC)
+        write_json(out, epcis.discrepancies(found[0].discrepancies, found[0].name, "site", now))
+    else:
+        rows = ({"consignment": one.name} | told.as_row() for one in found for told in one.discrepancies)
+        tables.write(out, ("consignment", "bin", "sscc", "declared", "found", "difference", "word", "code"), rows)
+    terminal.say(f"discrepancies: {out}")
 
 
 def _print(consigned: Consigned) -> None:

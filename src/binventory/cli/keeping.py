@@ -15,6 +15,9 @@ from binventory.errors import UsageError
 if TYPE_CHECKING:
     from binventory.book.upkeep import Backup
 
+EPCIS = ".jsonld"
+"""How the name of a GS1 EPCIS 2.0 document ends."""
+
 app = typer.Typer(
     name="book",
     help="Upkeep of the book: migrate, backup, restore, check, export, retain.",
@@ -123,8 +126,10 @@ def export(
     with opened(site, book) as desk:
         found = desk.ledger.entries(kinds=kinds, bin=bin, consignment=consignment)
         entries = terminal.tracked(found, "exporting", None)
-        if out.endswith(".jsonld"):
-            written = epcis.write(out, entries, name)
+        if out.endswith(EPCIS):
+            told = list(entries)
+            written = len(told)
+            write_json(out, epcis.document(told, name))
         elif plain:
             written = exports.write_imported(out, kinds[0], entries)
         else:
@@ -149,6 +154,15 @@ def retain(site: SiteOption = None, book: BookOption = None, as_json: JsonOption
         terminal.print_json({"removed": removed})
     else:
         terminal.say(f"removed: {removed:,} photos")
+
+
+def write_json(out: str, document: object) -> None:
+    """Write a JSON document for people and programs to read."""
+    import msgspec
+
+    from binventory import objects
+
+    objects.write(out, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
 
 
 def _print(made: Backup, file: str, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,10 @@ from binventory.cli.recording import lines_of
 from binventory.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from binventory.book.acts import Variance
+    from binventory.book.entries import Line, Where
     from binventory.book.views import Due
 
 app = typer.Typer(
@@ -81,7 +84,7 @@ def _asked(desk: Desk, due: list[Due], who: str) -> None:
             if not answer:
                 break
             if answer.isascii() and answer.isdigit() and int(answer) <= 100_000:
-                _tell(_entered(desk, one.bin, int(answer), "bin", (), who, ""))
+                _tell(_entered(desk, one.bin, int(answer), "bin", who))
                 break
             terminal.say("a whole number from 0 to 100,000")
 
@@ -97,15 +100,21 @@ def recount(
         list[str] | None, typer.Option("--line", help="How many of a SKU; repeats.", metavar="SKU=N")
     ] = None,
     note: Annotated[str, typer.Option("--note", help="What to remember of it.")] = "",
+    consignment: Annotated[
+        str | None, typer.Option("--consignment", help="The consignment that it was found in.", metavar="NAME")
+    ] = None,
     who: WhoOption = None,
     site: SiteOption = None,
     book: BookOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Enter what a person found in a bin, and see what the record says. Exit 1 where the two differ."""
+    from binventory.book.entries import Line
+
     place = _where(where)
     with opened(site, book) as desk:
-        variance = _entered(desk, bin, quantity, place, tuple(lines_of(line or ())), named(who), note)
+        found = [Line(sku, number) for sku, number in lines_of(line or ())]
+        variance = _entered(desk, bin, quantity, place, named(who), found, note, consignment)
     if as_json:
         terminal.print_json(variance.as_row())
     else:
@@ -149,24 +158,18 @@ def adjust(
 
 
 def _entered(
-    desk: Desk,
-    bin: str,
-    quantity: int,
-    where: Literal["bin", "photo"],
-    lines: tuple[tuple[str, int], ...],
-    who: str,
-    note: str,
-) -> Variance:
+    desk: Desk, bin: str, quantity: int, where: Where, who: str, lines: Sequence[Line] = (), note: str = "",
+    consignment: str | None = None,
+) -> Variance:  # fmt: skip
     from binventory.book import acts
-    from binventory.book.entries import Line
 
     return acts.recounted(
-        desk.ledger, bin, quantity, where, who, datetime.now(UTC), desk.site.policy,
-        lines=tuple(Line(sku, number) for sku, number in lines), key=f"recount:{uuid.uuid4().hex}", note=note,
+        desk.ledger, bin, quantity, where, who, datetime.now(UTC), desk.site.policy, lines=lines,
+        key=f"recount:{uuid.uuid4().hex}", consignment=consignment, note=note,
     )  # fmt: skip
 
 
-def _where(given: str) -> Literal["bin", "photo"]:
+def _where(given: str) -> Where:
     if given == "bin":
         return "bin"
     if given == "photo":
