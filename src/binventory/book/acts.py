@@ -146,7 +146,7 @@ def approved(ledger: Ledger, bin: str, who: str, why: str) -> Entry:
     with ledger.writing() as writing:
         found = _settling(writing.state(bin), bin)
         if found.by(who):
-            raise InputError(f"{who} may not approve the variance of {bin}", f"{found.who} found it",
+            raise InputError(f"{who} may not approve the variance of {bin}", f"it was {found.who} who found it",
                              "have another person approve it")  # fmt: skip
         delta = found.outstanding or 0
         if not delta and not found.outstanding_lines:

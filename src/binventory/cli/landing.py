@@ -40,7 +40,7 @@ def watch(
     counter, bundled = counter_for(bundle, endpoint)
     errors: list[BinventoryError] = []
     with opened(site, book) as desk:
-        if not once:
+        if folder.is_dir() and not once:
             terminal.say(f"watching {folder}")
         landed = watching.watch(folder, desk.ledger, counter, bundled, desk.site, named(who), once=once, stop=stop)
         for one in landed:
