@@ -208,7 +208,10 @@ class State:
 
 def digest(record: BinRecord | None) -> str:
     """A record in 32 hex digits, the same for the same total and lines; ``none`` for no record."""
-    return "none" if record is None else hashlib.sha256(msgspec.json.encode(record)).hexdigest()[:32]
+    if record is None:
+        return "none"
+    lines = sorted(record.items, key=lambda item: item.sku)
+    return hashlib.sha256(msgspec.json.encode((record.quantity, lines))).hexdigest()[:32]
 
 
 def in_order(state: State, entry: Entry) -> bool:
