@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,7 +26,7 @@ from binventory.book.exchange import parquet, workbooks
 from binventory.book.exchange.cells import Cell, Line, as_text, heading, plain, under, unguarded
 from binventory.errors import InputError
 
-MOST_BYTES = 1 << 29
+MOST_BYTES = 1 << 31
 _MOST_LINES = 10_000_000
 _LONGEST_CELL = 1 << 24
 _BREAKS = {"\u2028": b"\\u2028", "\u2029": b"\\u2029", "\x85": b"\\u0085"}
@@ -112,39 +112,31 @@ def _written(address: str) -> Iterator[Path]:
         objects.write(address, path.read_bytes())
 
 
-def _text(data: bytes, name: str) -> str:
-    marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    try:
-        return data.decode("utf-16" if marked else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        why = f"line {data[: error.start].count(10) + 1} is no UTF-8 text"
-        raise InputError(f"{name} cannot be read", why, "save it as UTF-8 (in Excel: CSV UTF-8)") from None
-
-
 def _read_csv(data: bytes, name: str) -> Iterator[Line]:
-    text = _text(data, name)
-    stated = re.match(r"sep=(.)\r?\n", text)  # Excel's own way to name the separator
-    outside = re.sub(r'"[^"]*"', "", text.lstrip().partition("\n")[0])
-    yield from _read_separated(text, name, stated[1] if stated else max(",;\t", key=outside.count), bool(stated))
+    return _read_separated(data, name, ",;\t")
 
 
 def _read_tsv(data: bytes, name: str) -> Iterator[Line]:
-    yield from _read_separated(_text(data, name), name, "\t", False)
+    return _read_separated(data, name, "\t")
 
 
-def _read_separated(text: str, name: str, separator: str, stated: bool) -> Iterator[Line]:
-    if csv.field_size_limit() < _LONGEST_CELL:
-        csv.field_size_limit(_LONGEST_CELL)
-    lines = io.StringIO(text, newline="")
+def _read_separated(data: bytes, name: str, separators: str) -> Iterator[Line]:
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    lines = io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
     columns: list[str] | None = None
-    skipped = 0
-    if stated:
-        lines.readline()
-        skipped = 1
-    line = skipped + 1
-    reader = csv.reader(lines, delimiter=separator, strict=True)  # strict: a quote left open swallows no lines
+    line = skipped = 0
     try:
-        for cells in reader:
+        first = next((text for text in lines if not text.isspace()), "")
+        lines.seek(0)
+        if stated := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own way to name the separator
+            separators = stated[1]
+            lines.readline()
+            skipped = 1
+        outside = re.sub(r'"[^"]*"', "", first)
+        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
+        reader = csv.reader(lines, delimiter=max(separators, key=outside.count), strict=True)
+        line = skipped + 1
+        for cells in reader:  # strict: a quote left open swallows no lines
             if any(cells):
                 if columns is None:
                     columns = heading(cells, name)
@@ -153,41 +145,51 @@ def _read_separated(text: str, name: str, separator: str, stated: bool) -> Itera
             line = skipped + reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{name} is no CSV", f"line {line}: {error}", "quote its cells anew") from None
+    except UnicodeDecodeError:
+        why = f"line {_first_undecoded(data)} is no UTF-8 text" if encoding == "utf-8-sig" else "it is no UTF-16 text"
+        raise InputError(f"{name} cannot be read", why, "save it as UTF-8 (in Excel: CSV UTF-8)") from None
     if columns is None:
         raise InputError(f"{name} holds no table", "it is empty", "name its columns in the first line")
 
 
+def _first_undecoded(data: bytes) -> int:
+    for line, text in enumerate(io.BytesIO(data), 1):
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            return line
+    return 1
+
+
 def _read_json(data: bytes, name: str) -> Iterator[Line]:
-    text = _text(data, name)
-    if not text.lstrip().startswith("["):  # one object a line, as many programs call JSON
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data.lstrip().startswith(b"["):  # one object a line, which many programs call JSON, too
         yield from _read_json_lines(data, name)
         return
-    try:
-        rows = msgspec.json.decode(text, type=list[Any])
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise InputError(f"{name} is no JSON", str(error), "write a list of objects") from None
-    for place, row in enumerate(rows, 1):
+    for place, row in enumerate(_decoded(data, list[msgspec.Raw], f"{name} is no JSON"), 1):
         yield place, _object(row, f"Row {place} of {name}")
 
 
 def _read_json_lines(data: bytes, name: str) -> Iterator[Line]:
-    for place, text in enumerate(_text(data, name).split("\n"), 1):  # not splitlines: U+2028 ends no line
-        if text and not text.isspace():
-            try:
-                row = msgspec.json.decode(text)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-                why = f"line {place}: {error}"
-                raise InputError(f"{name} is no JSON lines", why, "write one object a line") from None
-            yield place, _object(row, f"Line {place} of {name}")
+    lines = io.BytesIO(data.removeprefix(b"\xef\xbb\xbf"))  # of bytes: they end at \n alone, not at U+2028
+    for place, line in enumerate(lines, 1):
+        if not line.isspace():
+            yield place, _object(line, f"Line {place} of {name}")
 
 
-def _object(value: object, where: str) -> dict[str, Cell]:
-    if not isinstance(value, dict):
-        raise InputError(f"{where} is no row", "it is no JSON object", 'write {"bin": "A-01", "quantity": 3}')
+def _object(text: bytes | msgspec.Raw, where: str) -> dict[str, Cell]:
+    value = _decoded(text, dict[str, Any], f"{where} is no row")
     columns = heading(value, where) if value else []
     row = dict(zip(columns, map(plain, value.values()), strict=True))
     row.pop("", None)
     return row
+
+
+def _decoded(text: bytes | msgspec.Raw, kind: type[T], what: str) -> T:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise InputError(what, f"it does not read ({error})", 'write objects such as {"bin": "A-01"}') from None
 
 
 def _separated(separator: str) -> Writer:
@@ -222,6 +224,7 @@ def _encoded(row: Mapping[str, object], columns: Sequence[str]) -> bytes:
     return text
 
 
+T = TypeVar("T")
 Reader = Callable[[bytes, str], Iterator[Line]]
 Writer = Callable[[Path, str, Sequence[str], Iterable[Mapping[str, object]]], None]
 

@@ -108,7 +108,7 @@ def _value(cell: Any) -> Cell:
     if isinstance(value, str):
         text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
         return text if text.strip("'") else text[:-1] if text else None
-    if isinstance(value, int) and not isinstance(value, bool) and set(cell.number_format) == {"0"}:
+    if isinstance(value, int) and not isinstance(value, bool) and re.fullmatch("00+", cell.number_format):
         return f"{value:0{len(cell.number_format)}d}"  # an id that Excel shows as 00112
     return plain(value)
 
