@@ -157,10 +157,11 @@ def _make(path: str, name: str) -> None:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{os.path.basename(path)[:32]}.", dir=folder) as scratch:
             new = os.path.join(scratch, "book")
-            sqlite3.connect(new).execute("PRAGMA journal_mode=WAL").connection.close()
             engine = _engine(Place(URL.create("sqlite"), new, name))
-            with told(name), writing(engine) as connection:
-                _fill(connection)
+            with told(name):
+                sqlite3.connect(new).execute("PRAGMA journal_mode=WAL").connection.close()
+                with writing(engine) as connection:
+                    _fill(connection)
             engine.dispose()
             with suppress(FileExistsError):
                 os.link(new, path)
