@@ -53,9 +53,7 @@ def main() -> None:
 
 def sides_of(made: Bundle, data: Catalogue, sources: list[str]) -> Sides:
     """The sides that the bundle learnt from, checked against what it says it has seen."""
-    sides = quick.sides_of(data, quick.trunk_seen(made.seen), made.manifest.name)
-    if made.manifest.recipe.get("full", {}).get("learn") == "train+validate":
-        sides = quick.halved(data, sides)
+    sides = quick.sides_again(made, data)
     seen = {one["sha256"] for one in csv.DictReader(made.seen.decode().splitlines())}
     strangers = sum(row.sha256[:SHORT] not in seen for row in sides.seen())
     if strangers:

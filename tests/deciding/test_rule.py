@@ -14,12 +14,13 @@ from binventory import BundleError, Policy, Rule
 from binventory.counting.priors import REFERENCE
 from binventory.deciding import risk
 from binventory.deciding.manifest import TRAITS, Manifest
+from binventory.deciding.policy import ErrorKind
 from binventory.deciding.rule import Losses, Powers, Threshold
 from binventory.records import LEVELS
 
 RULE = Rule(
     REFERENCE, Powers(0.9, 0.8, 0.85),
-    (Threshold("one more", 0.1, 0.9, 300, 0.2), Threshold("one fewer", 0.1, 2, 9, 0)),
+    (Threshold("one more", True, 0.1, 0.9, 300, 0.2), Threshold("one fewer", True, 0.1, 2, 9, 0)),
     0.1, 0.3, Manifest(((0.1,) * LEVELS,) * TRAITS, (0.0,) * LEVELS), (0.1, 0.9), (0.5, 0.5), Losses(9, 2, 2, 1, 1),
 )  # fmt: skip
 
@@ -31,7 +32,7 @@ def test_a_rule_reads_back_as_it_was_written() -> None:
 @pytest.mark.parametrize("change", [
     {"prior": [1.0]}, {"prior": [0.0] * LEVELS}, {"dependence": 1.5}, {"format": 9}, {"delta": 0},
     {"manifest": {"weight": [[1.0]], "bias": [0.0] * LEVELS}}, {"thresholds": "all"},
-    {"thresholds": [{"kind": "one more", "bound": 3, "score": 1, "runs": 1, "right": 0}]},
+    {"thresholds": [{"kind": "one more", "lines": True, "bound": 3, "score": 1, "runs": 1, "right": 0}]},
 ])  # fmt: skip
 def test_a_rule_out_of_its_range_is_refused(change: dict[str, Any]) -> None:
     told = json.loads(RULE.to_bytes()) | change
@@ -57,7 +58,7 @@ def test_bounds_of_a_share_are_clopper_and_pearsons(hits: int, n: int, delta: fl
 
 
 def test_of_what_passed_nothing_is_said_where_no_rate_is_declared() -> None:
-    one = ("one more",)
+    one: tuple[ErrorKind, ...] = ("one more",)
     assert risk.wrong_among_passed(RULE, Policy(errors=one)) is None
     assert risk.wrong_among_passed(None, Policy(wrong_rate=0.05)) is None
     assert risk.wrong_among_passed(RULE, Policy(wrong_rate=0.05, errors=("one fewer",))) is None, "nothing can pass"

@@ -35,7 +35,7 @@ def record(*quantities: int) -> BinRecord:
 
 
 def rule(score: float = 0.5, kinds: tuple[str, ...] = ERRORS) -> Rule:
-    found = tuple(Threshold(kind, bound, score, 300, 0.2) for kind in kinds for bound in (0.1, 0.2))
+    found = tuple(Threshold(kind, False, bound, score, 300, 0.2) for kind in kinds for bound in (0.1, 0.2))
     return Rule(REFERENCE, Powers(), found, 0.1, 0.3)
 
 
@@ -132,7 +132,10 @@ def test_a_kind_that_no_threshold_is_fitted_for_passes_nothing_until_it_is_left_
 
 
 def test_a_policy_passes_at_the_strictest_of_its_own_kinds() -> None:
-    both = replace(rule(), thresholds=(Threshold("one more", 0.1, 0.2, 300, 0.5), Threshold("one fewer", 0.1, 2, 9, 0)))
+    both = replace(
+        rule(),
+        thresholds=(Threshold("one more", False, 0.1, 0.2, 300, 0.5), Threshold("one fewer", False, 0.1, 2, 9, 0)),
+    )
     assert verify(FOUR, BinRecord(4), Policy(errors=("one more",)), both).passes
     verdict = verify(FOUR, BinRecord(4), Policy(errors=("one more", "one fewer")), both)
     assert not verdict.passes and "one fewer" in verdict.reason

@@ -25,10 +25,10 @@ ANYTHING = 0.2
 slipped. Without it a record far from all that a photo shows could only be right."""
 
 REFERENCE: Mapping[ErrorKind, float] = {
-    "one more": 1, "one fewer": 2, "two more": 1, "two fewer": 2, "line added": 1, "line dropped": 2,
+    "one more": 1, "one fewer": 3, "two more": 1, "two fewer": 3, "line added": 1, "line dropped": 3,
 }  # fmt: skip
-"""The error model of the passing score, the same for all sites: records that tell too little are harder to find out,
-so they weigh double."""
+"""The error model of the passing score, the same for all sites. Records that tell too little are harder to find out and
+so decide how much may pass: they weigh three times as much."""
 
 REFERENCE_RATE = 0.1
 """The share of wrong records in that model; it stretches the scores and leaves their order nearly as it is."""

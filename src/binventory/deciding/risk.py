@@ -18,17 +18,18 @@ def wrong_among_passed(rule: Rule | None, policy: Policy, wrong: int = 0, recoun
 
     P(wrong | passed) = r b / (r b + (1 - r) a): ``r`` the rate that the policy declares, or, where ``recounted`` bins
     drawn at random had ``wrong`` wrong records and that speaks for more, the upper bound from them; ``b`` the bound on
-    P(pass | wrong); ``a`` the lower bound on P(pass | right). It holds with probability 1 - rule.delta - 2 DELTA at
+    P(pass | wrong); ``a`` the lower bound on P(pass | right), for records with lines or without, whichever is worse. It
+    holds with probability 1 - rule.delta - 2 DELTA at
     least. Bins that were recounted for being doubtful are no random draw, and make ``r`` larger than it is.
 
     None where no rate is declared (then nothing is known of how many records are wrong), or nothing can pass.
     """
-    threshold = rule.threshold(policy.errors, policy.bound) if rule else None
-    if policy.wrong_rate is None or threshold is None or threshold.score > 1:
+    found = [rule.threshold(policy.errors, policy.bound, lines) for lines in (True, False)] if rule else []
+    passing = [one for one in found if one is not None and one.score <= 1]
+    if policy.wrong_rate is None or not passing:
         return None
     rate = max(policy.wrong_rate, upper(wrong, recounted) if recounted else 0.0)
-    passed_wrong, passed_right = rate * threshold.bound, (1 - rate) * threshold.right
-    return passed_wrong / (passed_wrong + passed_right) if passed_wrong else 0.0
+    return max(rate * one.bound / max(rate * one.bound + (1 - rate) * one.right, 1e-12) for one in passing)
 
 
 def upper(hits: int, n: int, delta: float = DELTA) -> float:

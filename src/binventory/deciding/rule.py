@@ -32,11 +32,13 @@ class Powers:
 class Threshold:
     """Of records that are wrong in the way ``kind``, at most ``bound`` score ``score`` or more.
 
-    ``runs``: on how many tampered records, one a run, it was fitted; ``right``: at least this share of right records
-    scores as much (Clopper-Pearson).
+    ``lines``: whether the records are judged with their lines, or by the photo alone; ``runs``: on how many tampered
+    records, one a run, it was fitted; ``right``: at least this share of right records scores as much
+    (Clopper-Pearson).
     """
 
     kind: str
+    lines: bool
     bound: float
     score: float
     runs: int
@@ -83,29 +85,34 @@ class Rule:
     def told(self, items: Sequence[Item]) -> NDArray[np.float64]:
         """What is to be expected of a record's total by its lines, before any photo: [22], summing to one. The prior
         where it has no lines or the rule knows none."""
-        if not items or self.manifest is None:
+        if self.manifest is None or not items:
             return np.asarray(self.prior)
         lines = self.manifest.probs([items])[0] ** self.powers.lines
         return np.asarray(lines / lines.sum())
 
     def totals(self, probs: Sequence[float], items: Sequence[Item]) -> NDArray[np.float64]:
         """p(total | photo, lines): [22]; the photo's own distribution where there are no lines."""
-        if not items or self.manifest is None:
+        if not self.judges_lines(items):
             return np.asarray(probs)
         both = self.photo(probs) * self.told(items)
         return np.asarray(both / both.sum())
 
-    def threshold(self, kinds: Collection[str], bound: float) -> Threshold | None:
+    def judges_lines(self, items: Sequence[Item]) -> bool:
+        """Whether a record with these lines is judged with them."""
+        return bool(items) and self.manifest is not None
+
+    def threshold(self, kinds: Collection[str], bound: float, lines: bool) -> Threshold | None:
         """From which score on a record passes where errors of these kinds are declared: the highest of their
         thresholds at the largest fitted bound that does not exceed ``bound``. None where one is not fitted."""
         fitted = {one.bound for one in self.thresholds if one.bound <= bound + 1e-9}
-        of = {one.kind: one for one in self.thresholds if fitted and one.bound == max(fitted)}
-        found = [of[kind] for kind in kinds if kind in of]
-        return max(found, key=lambda one: one.score) if found and len(found) == len(kinds) else None
+        found = [one for one in self.thresholds
+                 if one.lines == lines and one.kind in kinds and one.bound == max(fitted, default=0)]  # fmt: skip
+        return max(found, key=lambda one: one.score) if len({one.kind for one in found}) == len(set(kinds)) else None
 
-    def unfitted(self, kinds: Collection[str]) -> list[str]:
+    def unfitted(self, kinds: Collection[str], lines: bool) -> list[str]:
         """The kinds of error that no threshold is fitted for."""
-        return [kind for kind in kinds if kind not in {one.kind for one in self.thresholds}]
+        known = {one.kind for one in self.thresholds if one.lines == lines}
+        return [kind for kind in kinds if kind not in known]
 
     def to_bytes(self) -> bytes:
         """The rule as JSON."""

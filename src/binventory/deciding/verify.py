@@ -64,13 +64,14 @@ def _passing(count: Count, record: BinRecord, policy: Policy, rule: Rule | None)
     if rule is None or not rule.thresholds:
         return _Passing(0.0, None, "the bundle has learnt no rule of passing",
                         "A bundle trained on photos with their records may let such a record pass.")  # fmt: skip
-    missing = rule.unfitted(policy.errors)
+    lines = rule.judges_lines(record.items)
+    missing = rule.unfitted(policy.errors, lines)
     if missing:
         return _Passing(0.0, None, f"the rule knows {len(policy.errors) - len(missing)} of the {len(policy.errors)} "
                         f"declared kinds of error, not {' or '.join(missing)}",
                         f"A policy whose errors leave out {' and '.join(missing)}, or a bundle trained on records "
                         "with lines, may let it pass.")  # fmt: skip
-    threshold = rule.threshold(policy.errors, policy.bound)
+    threshold = rule.threshold(policy.errors, policy.bound, lines)
     if threshold is None:
         lowest = min(one.bound for one in rule.thresholds)
         return _Passing(0.0, None, f"the rule's lowest bound is {lowest:.1%} and the policy's {policy.bound:.1%}",

@@ -61,16 +61,19 @@ def _passing(bundle: Bundle) -> str:
     if bundle.deciding is None:
         return ""
     rule = Rule.from_bytes(bundle.deciding)
-    kinds = list(dict.fromkeys(one.kind for one in rule.thresholds))
     bounds = sorted({one.bound for one in rule.thresholds})
-    worst = [rule.threshold(kinds, bound) for bound in bounds]
-    shares = ", ".join(f"{one.right:.0%} at {one.bound:.0%}" for one in worst if one)
-    by = "photo and lines" if rule.manifest else "the photo alone"
+    told = []
+    for lines, by in ((True, "by photo and lines"), (False, "by the photo alone")):
+        kinds = list(dict.fromkeys(one.kind for one in rule.thresholds if one.lines == lines))
+        worst = [one for bound in bounds if kinds and (one := rule.threshold(kinds, bound, lines))]
+        if worst:
+            shares = ", ".join(f"{one.right:.0%} at {one.bound:.0%}" for one in worst)
+            told.append(f"{by} at least {shares} ({', '.join(kinds)})")
     runs = max((one.runs for one in rule.thresholds), default=0)
     return f"""## Passing records
 
-By {by} a record may pass, so that of records wrong in a declared way ({", ".join(kinds)}) at most a given share does,
-fitted on up to {runs:,} runs, one photo each. Of right records at least these shares pass: {shares}.
+A record may pass so that of those that are wrong in a declared way at most a given share does, fitted on up to {runs:,}
+runs, one photo each. Of right records this share then passes: {"; ".join(told) or "none"}.
 
 """
 

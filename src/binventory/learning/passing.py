@@ -154,21 +154,35 @@ def stacked(rule: Rule, validate: Sequence[Known]) -> Rule:
 def thresholds(rule: Rule, firsts: Sequence[Known], seed: int = 0) -> tuple[Threshold, ...]:
     """For each kind of error that the records allow, and each bound, from which score on a record passes.
 
-    ``firsts``: one photo a run. Kinds of lines need a rule that knows lines.
+    ``firsts``: one photo a run. Where the rule knows lines, records with lines are judged with them, on those that have
+    some; and all are judged without, by totals alone, as records of a site that knows no lines.
     """
+    lined = [one for one in firsts if rule.judges_lines(one.record.items)]
+    with_lines = _thresholds(rule, lined, ERRORS, True, seed) if lined else ()
+    kinds = ERRORS if lined else tuple(_SHIFTS)
+    return (*with_lines, *_thresholds(rule, firsts, kinds, False, seed))
+
+
+def _thresholds(
+    rule: Rule, firsts: Sequence[Known], kinds: Sequence[ErrorKind], lines: bool, seed: int
+) -> tuple[Threshold, ...]:
     rng = np.random.default_rng(seed)
-    pool = [item for one in firsts for item in one.record.items]
-    kinds = [kind for kind in ERRORS if not kind.startswith("line") or (rule.manifest is not None and pool)]
-    upright = np.array([belief.score(one.count, one.record, rule) for one in firsts])
+    pool = [item for one in firsts for item in one.record.items] or [_NO_LINE]
+
+    def score(one: Known, record: BinRecord) -> float:
+        return belief.score(one.count, record if lines else BinRecord(record.quantity), rule)
+
+    upright = np.array([score(one, one.record) for one in firsts])
     found = []
     for kind in kinds:
-        others = [pool[int(rng.integers(len(pool)))] if pool else _NO_LINE for _ in firsts]
+        others = [pool[int(rng.integers(len(pool)))] for _ in firsts]
         pairs = [(one, tampered(one.record, kind, other, rng)) for one, other in zip(firsts, others, strict=True)]
-        scores = np.array([belief.score(one.count, record, rule) for one, record in pairs if record is not None])
+        scores = np.array([score(one, record) for one, record in pairs if record is not None])
         for bound in BOUNDS:
             least = threshold(scores, bound, DELTA / len(kinds))
             passed = int((upright >= least).sum())
-            found.append(Threshold(kind, bound, least, len(scores), _floor(risk.lower(passed, len(firsts)))))
+            right = _floor(risk.lower(passed, len(firsts)))
+            found.append(Threshold(kind, lines, bound, least, len(scores), right))
     return tuple(found)
 
 

@@ -115,6 +115,13 @@ def halved(data: Catalogue, sides: Sides) -> Sides:
     )
 
 
+def sides_again(made: Bundle, data: Catalogue) -> Sides:
+    """The sides that a finished bundle chose and calibrated with, where ``data`` is split as it was then."""
+    sides = sides_of(data, trunk_seen(made.seen), made.manifest.name)
+    also = made.manifest.kind == "full" and made.manifest.recipe["full"]["learn"] == "train+validate"
+    return halved(data, sides) if also else sides
+
+
 def train(base: Bundle, data: Catalogue, recipe: Recipe, name: str, track: Track = untracked) -> Bundle:
     """A bundle whose trunk is ``base``'s, and whose head and calibration are fitted to the data's sides.
 
