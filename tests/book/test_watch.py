@@ -330,6 +330,30 @@ def test_where_counting_or_the_book_fails_the_photos_stay(
     assert len(list(watched(drop, ledger, counter))) == 1
 
 
+def test_on_a_full_disk_the_watch_ends_and_goes_on_once_there_is_room(
+    drop: Path, ledger: Ledger, counter: Counter
+) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(drop)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root mounts disks")
+    try:
+        put(drop, "lost.jpg", 1)
+        put(drop, "A1/x.jpg", 2)
+        filler = drop / "filler"
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(OutsideError, match="free space"):
+            list(watched(drop, ledger, counter))
+        assert "lost.jpg" in files(drop)
+        filler.unlink()
+        list(watched(drop, ledger, counter))
+        assert files(drop) == ["filed/2026-11-30/A1_x.jpg", "quarantine/lost.jpg", "quarantine/lost.reason.json"]
+        assert [len(bodies(ledger, kind)) for kind in ("count", "quarantine")] == [1, 1]
+    finally:
+        subprocess.run(["umount", "--lazy", drop], check=True)
+
+
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no second disk")
 def test_a_filing_folder_on_another_disk_is_told_and_mended_later(drop: Path, ledger: Ledger, counter: Counter) -> None:
     put(drop, "A1/x.jpg")
