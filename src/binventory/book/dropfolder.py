@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import logging
 import os
 import shutil
 import signal
@@ -27,6 +28,9 @@ from binventory.errors import InputError, MissingError, OutsideError
 
 LOCK = ".binventory-watch"
 """The hidden file whose lock a watch holds."""
+
+# What watchdog logs, such as an event that came while it was ending, is for who asks for logs.
+logging.getLogger("watchdog").addHandler(logging.NullHandler())
 
 _UNTOLD_SECONDS = 60.0
 """After so long without a change a file counts as closed whose closing nobody told."""
