@@ -207,6 +207,21 @@ def test_shards_give_the_catalogue_that_their_photos_give(made: tuple[Catalogue,
     assert catalogue.split_sides(found, SplitRecipe(), 99) == found, "sides are final"
 
 
+def test_shards_carry_what_learning_needs_of_records_and_name_no_article(
+    made: tuple[Catalogue, Path], tmp_path: Path
+) -> None:
+    data, folder = made
+    again = catalogue.build([str(folder)], tmp_path, LinkRecipe())
+    told, carried = catalogue.lines(data.work), catalogue.lines(again.work)
+    assert len(told) >= 30 and set(carried) == set(told)
+    for id, items in told.items():
+        plain = [replace(one, sku="", asin=None, name=None) for one in items]
+        assert [replace(one, sku="") for one in carried[id]] == plain
+    named = {one.name for items in told.values() for one in items if one.name}
+    assert named and not any(name.encode() in gzip.decompress(index.read_bytes())
+                             for index in folder.glob("*.jsonl.gz") for name in named)  # fmt: skip
+
+
 def test_photos_that_stand_on_other_sides_here_are_refused(
     made: tuple[Catalogue, Path], site: Path, tmp_path: Path
 ) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -19,7 +19,7 @@ from binventory.data.clean import Fact, Rejection
 from binventory.data.layout import Reject, Source
 from binventory.data.links import Link
 from binventory.data.merge import Entry, Recorded
-from binventory.data.shards import Sample, Shards
+from binventory.data.shards import Line, Sample, Shards
 from binventory.data.split import Placement
 from binventory.errors import InputError, RecordError, UsageError
 from binventory.flow import Track, untracked
@@ -113,6 +113,7 @@ def build(sources: Sequence[str], work: Path, recipe: LinkRecipe, track: Track =
             "create or replace table items as "
             "select id, lines.* exclude (address) from lines join records using (address)"
         )
+        tables.replace(base, "carried", _carried(one for _, one in settled.values()))
         base.commit()
     return read(work)
 
@@ -209,11 +210,18 @@ def read(work: Path) -> Catalogue:
 
 def lines(work: Path) -> dict[str, tuple[Item, ...]]:
     """The lines of every record that has any, by its id. Raises InputError where there is no catalogue."""
-    found: dict[str, list[Item]] = {}
     with tables.opened(work, read_only=True) as base:
-        rows = base.execute(
-            "select id, sku, asin, name, quantity, height, length, width, weight from items order by id, sku"
-        ).fetchall()
+        return _lines(base)
+
+
+def _lines(base: duckdb.DuckDBPyConnection) -> dict[str, tuple[Item, ...]]:
+    """A shard's lines name no article, so they stand in where there is no record."""
+    rows = base.execute(
+        "select id, sku, asin, name, quantity, height, length, width, weight from items union all "
+        "select id, lpad(line::text, 4, '0'), null, null, quantity, height, length, width, weight from carried "
+        "where id not in (select id from items) order by id, sku"
+    ).fetchall()
+    found: dict[str, list[Item]] = {}
     for id, *line in rows:
         found.setdefault(id, []).append(Item(*line))
     return {id: tuple(items) for id, items in found.items()}
@@ -234,10 +242,14 @@ def samples(work: Path) -> list[tuple[str, Sample]]:
         told: dict[str, list[Link]] = {}
         for link in (Link(*row) for row in base.execute("select one, other, why from links order by all").fetchall()):
             told.setdefault(link.one if link.one in pictured else link.other, []).append(link)
+        items = _lines(base)
     found = []
     for address, *known in rows:
         sample = Sample(*known)
-        found.append((address, replace(sample, cleaned=tuple(sample.cleaned), links=tuple(told.get(sample.id, ())))))
+        own = tuple(Line(one.quantity, one.height, one.length, one.width, one.weight)
+                    for one in items.get(sample.id, ()))  # fmt: skip
+        links_of = tuple(told.get(sample.id, ()))
+        found.append((address, replace(sample, cleaned=tuple(sample.cleaned), links=links_of, lines=own)))
     return found
 
 
@@ -245,6 +257,12 @@ def _settled(entries: Iterable[Entry], packs: Mapping[str, Shards]) -> dict[str,
     """The photos that come from shards, by id: from which, and what is told of them."""
     told = {address: {one.sample.id: one.sample for one in pack.photos} for address, pack in packs.items()}
     return {entry.id: (entry.source, told[entry.source][entry.id]) for entry in entries if entry.source in told}
+
+
+def _carried(samples: Iterable[Sample]) -> Iterator[dict[str, object]]:
+    for sample in samples:
+        for number, line in enumerate(sample.lines):
+            yield {"id": sample.id, "line": number, **asdict(line)}
 
 
 def _take_over(

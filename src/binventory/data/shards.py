@@ -35,9 +35,21 @@ _LONGEST_KEY = 80  # a name in a plain tar header has 100 bytes
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a photo's record without what names the article: what learning needs, in inches and pounds."""
+
+    quantity: int | None
+    height: float | None
+    length: float | None
+    width: float | None
+    weight: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One photo as its shard tells of it: what the catalogue knows, its run, its side, the rules that leave it out of
-    learning (``cleaned``), and the links to other photos that the lower id tells of. ``count`` None: not labelled."""
+    learning (``cleaned``), the links to other photos that the lower id tells of, and its record's lines. ``count``
+    None: not labelled."""
 
     id: str
     count: int | None
@@ -52,6 +64,7 @@ class Sample:
     contrast: float
     sharpness: float
     links: tuple[Link, ...] = ()
+    lines: tuple[Line, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """What stands in ``KEY.json``."""
@@ -135,8 +148,10 @@ def key(id: str) -> str:
     """The name in a tar that stands for an id, another for each: letters, digits, ``-``, ``_`` and ``%``; no dot, for
     what follows the first dot is a member's kind; short enough for a plain tar header."""
     escaped = quote(id, safe="", errors="surrogatepass").replace(".", "%2E").replace("~", "%7E")
+    if escaped.startswith("_"):  # __x__ is webdataset's own
+        escaped = f"%5F{escaped[1:]}"
     if len(escaped) <= _LONGEST_KEY:
-        return escaped.replace("_", "%5F", 1) if escaped.startswith("_") else escaped  # __x__ is webdataset's own
+        return escaped
     digest = hashlib.sha256(id.encode(errors="surrogatepass")).hexdigest()[:24]
     return f"{escaped[: _LONGEST_KEY - 25]}~{digest}"
 

@@ -15,7 +15,7 @@ from binventory import objects
 from binventory.errors import InputError, OutsideError, UsageError
 
 FILE = "catalogue.duckdb"
-FORMAT = 4
+FORMAT = 5
 """Raised when the tables or what a look finds change: all but what is ``LASTING`` is then made anew."""
 
 TABLES = {
@@ -25,6 +25,7 @@ TABLES = {
     "records": "id text, address text, photo bool, quantity int, flags text[]",
     "items": "id text, sku text, asin text, name text, quantity bigint, height double, length double, "
     "width double, weight double",
+    "carried": "id text, line int, quantity bigint, height double, length double, width double, weight double",
     "rejects": "id text, address text, what text, why text, next text",
     "notes": "note text",
     "links": "one text, other text, why text",
@@ -33,8 +34,8 @@ TABLES = {
     "cleaned": "id text, rule text, reason text",
 }
 """What ``binventory sql`` can ask. ``records`` holds one record an id, ``photo`` whether its photo is there, too;
-``items`` their lines, in inches and pounds; ``count`` is null where no label is known. ``cleaned`` holds what is left
-out of learning, once for each rule that rejects it."""
+``items`` their lines, in inches and pounds, and ``carried`` those that shards tell of, which name no article; ``count``
+is null where no label is known. ``cleaned`` holds what is left out of learning, once for each rule that rejects it."""
 
 LASTING = {"sides", "cleaned"}
 """What was decided, and outlives a change of format."""
