@@ -1,7 +1,8 @@
 """The book's tables, and how an entry and a bin's state stand in their rows.
 
-``entries`` is append-only: triggers refuse to change or remove a row. ``bins`` is a projection of it, one row a bin,
-written in the same transaction; it holds the state whole and, beside it, the columns that views sort and filter by.
+``entries`` is append-only: triggers refuse to change or remove a row. ``states`` and ``bins`` are a projection of it,
+written in the same transaction, a row a bin in each: the state whole, and apart from it, so that it is soon read
+through, what views sort and filter by.
 Times are whole microseconds since 1970 in UTC, so that both databases keep and order them alike.
 """
 
@@ -48,11 +49,17 @@ entries = Table(
     Index("entries_of_consignment", "consignment", "seq"),
 )
 
+states = Table(
+    "states",
+    metadata,
+    Column("bin", _NAME, primary_key=True),
+    Column("state", Text, nullable=False),
+)
+
 bins = Table(
     "bins",
     metadata,
     Column("bin", _NAME, primary_key=True),
-    Column("state", Text, nullable=False),
     Column("quantity", _BIG),
     Column("value", Float),
     Column("movements", Integer, nullable=False),
@@ -142,7 +149,6 @@ def bin_row(bin: str, state: State) -> dict[str, object]:
     lines = found.line_variances if found else ()
     return {
         "bin": bin,
-        "state": msgspec.json.encode(state).decode(),
         "quantity": None if record is None else record.quantity,
         "value": state.value,
         "movements": state.movements,
@@ -160,6 +166,11 @@ def bin_row(bin: str, state: State) -> dict[str, object]:
     }
 
 
+def state_row(bin: str, state: State) -> dict[str, object]:
+    """The row of ``states``."""
+    return {"bin": bin, "state": msgspec.json.encode(state).decode()}
+
+
 def state_of(written: str) -> State:
-    """The state in a row of ``bins``."""
+    """The state in a row of ``states``."""
     return msgspec.json.decode(written, type=State)

@@ -6,7 +6,7 @@ it has written. An entry and what follows from it for its bin are written togeth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, select
 from binventory.book import engines, schema
 from binventory.book.entries import Entry
 from binventory.book.photos import Photos, beside
-from binventory.book.schema import Fair, bin_row, bins, entries, entry_of, micros, state_of
+from binventory.book.schema import Fair, bin_row, bins, entries, entry_of, micros, state_of, state_row, states
 from binventory.book.timeline import FOLDED, State, advance, folded, in_order
 from binventory.errors import RecordError
 from binventory.flow import chunks
@@ -77,6 +77,10 @@ class Ledger:
         """All that follows from a bin's entries; an empty state where there are none."""
         with self.reading() as connection:
             return _states(connection, [bin])[bin]
+
+    def knows(self, bin: str) -> bool:
+        """Whether a record was ever of this bin."""
+        return self.state(bin).quantity is not None
 
     def record_at(self, bin: str, at: datetime) -> BinRecord | None:
         """A bin's record as of a time, with what the book knows by now; None where nothing was said by then."""
@@ -172,8 +176,9 @@ class Writing:
 def rebuild(connection: Connection) -> None:
     """Make the projection anew from the entries."""
     connection.execute(delete(bins))
-    for states in refolded(connection):
-        connection.execute(insert(bins), [bin_row(bin, state) for bin, state in states.items()])
+    connection.execute(delete(states))
+    for some in refolded(connection):
+        _insert(connection, some)
 
 
 def refolded(connection: Connection) -> Iterator[dict[str, State]]:
@@ -192,22 +197,28 @@ def refolded(connection: Connection) -> Iterator[dict[str, State]]:
 def _project(connection: Connection, fresh: Sequence[Entry]) -> None:
     """Carry new entries into the projection: states advance, and those of bins with a late entry are folded anew."""
     touching = [entry for entry in fresh if entry.kind in FOLDED and entry.bin is not None]
-    states = _states(connection, list(dict.fromkeys(entry.bin or "" for entry in touching)))
+    found = _states(connection, list(dict.fromkeys(entry.bin or "" for entry in touching)))
     late: set[str] = set()
     for entry in touching:
         bin = entry.bin or ""
-        if bin not in late and in_order(states[bin], entry):
-            states[bin] = advance(states[bin], entry)
+        if bin not in late and in_order(found[bin], entry):
+            found[bin] = advance(found[bin], entry)
         else:
             late.add(bin)
-    states |= _folded(connection, sorted(late))
-    if states:
-        connection.execute(delete(bins).where(bins.c.bin.in_(states)))
-        connection.execute(insert(bins), [bin_row(bin, state) for bin, state in states.items()])
+    found |= _folded(connection, sorted(late))
+    if found:
+        connection.execute(delete(bins).where(bins.c.bin.in_(found)))
+        connection.execute(delete(states).where(states.c.bin.in_(found)))
+        _insert(connection, found)
+
+
+def _insert(connection: Connection, found: Mapping[str, State]) -> None:
+    connection.execute(insert(bins), [bin_row(bin, state) for bin, state in found.items()])
+    connection.execute(insert(states), [state_row(bin, state) for bin, state in found.items()])
 
 
 def _states(connection: Connection, names: Sequence[str]) -> dict[str, State]:
-    rows = connection.execute(select(bins.c.bin, bins.c.state).where(bins.c.bin.in_(names))).all() if names else []
+    rows = connection.execute(select(states).where(states.c.bin.in_(names))).all() if names else []
     there = {bin: state_of(state) for bin, state in rows}
     return {bin: there.get(bin) or State() for bin in names}
 

@@ -25,7 +25,7 @@ from binventory import objects
 from binventory.book import engines, migrations, schema, store
 from binventory.book.entries import Entry, Forgotten, Pictured, keyed
 from binventory.book.photos import MOST
-from binventory.book.schema import bin_row, bins, entries, entry_of
+from binventory.book.schema import bin_row, bins, entries, entry_of, state_row, states
 from binventory.book.store import Ledger
 from binventory.deciding.policy import Policy
 from binventory.errors import (
@@ -346,14 +346,15 @@ def _entries_checked(connection: Connection, shown: dict[str, _Shown], track: Tr
 def _bins_checked(connection: Connection) -> Iterator[Finding]:
     """Compare the projection with what the entries make."""
     known = 0
-    for states in store.refolded(connection):
-        rows = connection.execute(select(bins).where(bins.c.bin.in_(states))).mappings()
+    for found in store.refolded(connection):
+        rows = connection.execute(select(bins).where(bins.c.bin.in_(found))).mappings()
         there = {row["bin"]: dict(row) for row in rows}
+        whole = {row.bin: row.state for row in connection.execute(select(states).where(states.c.bin.in_(found)))}
         known += len(there)
-        for bin, state in states.items():
-            if there.get(bin) != bin_row(bin, state):
+        for bin, state in found.items():
+            if there.get(bin) != bin_row(bin, state) or whole.get(bin) != state_row(bin, state)["state"]:
                 yield Finding(f"bin {bin} is not what its entries make it")
-    if known != (connection.scalar(select(func.count()).select_from(bins)) or 0):
+    if {connection.scalar(select(func.count()).select_from(table)) for table in (bins, states)} != {known}:
         yield Finding("there are bins that no entry tells of")
 
 

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
 
 from binventory.book.entries import Entry, stamped
-from binventory.book.schema import bins, entries, entry_of, micros, state_of
+from binventory.book.schema import bins, entries, entry_of, micros, state_of, states
 from binventory.book.store import Ledger
 from binventory.book.timeline import State
 from binventory.deciding.policy import Policy
@@ -181,10 +181,9 @@ class Planned:
 
 def stock(ledger: Ledger, *, bins: Sequence[str] = (), after: str = "", most: int | None = None) -> list[Stock]:
     """Bins in the order of their names, at most ``most``, from behind ``after``; only ``bins`` where some are named."""
-    table = _bins()
-    wanted = select(table.bin, table.state).where(table.bin > after).order_by(table.bin).limit(most)
+    wanted = select(states).where(states.c.bin > after).order_by(states.c.bin).limit(most)
     if bins:
-        wanted = wanted.where(table.bin.in_(bins))
+        wanted = wanted.where(states.c.bin.in_(bins))
     with ledger.reading() as connection:
         return [_stock(bin, state_of(state)) for bin, state in connection.execute(wanted)]
 
@@ -213,7 +212,7 @@ def queue(ledger: Ledger, most: int) -> list[Due]:
         .subquery()
     )
     order = (first.c.worth.desc().nulls_last(), first.c.p_right.asc().nulls_first(), first.c.bin)
-    wanted = select(table.bin, table.state).join(first, first.c.bin == table.bin).order_by(*order)
+    wanted = select(states).join(first, first.c.bin == states.c.bin).order_by(*order)
     with ledger.reading() as connection:
         found = [(bin, state_of(state)) for bin, state in connection.execute(wanted)]
     return [
@@ -250,14 +249,14 @@ def plan(
     and due when its last count or recount at the bin is older than its class allows. Those never counted come first;
     then by class, by doubt, by age.
     """
-    ranked = _ranked(policy, micros(now))
-    late = (ranked.c.days.is_(None)) | (ranked.c.days >= ranked.c.every)
-    order = (ranked.c.days.is_not(None), ranked.c.abc, ranked.c.doubt.desc(), (ranked.c.days / ranked.c.every).desc(),
-             ranked.c.bin)  # fmt: skip
     fit = None if minutes is None else math.floor(min(minutes / policy.bin_minutes, 1e9))
     most = min((limit for limit in (bins, fit) if limit is not None), default=None)
     with ledger.reading() as connection:
-        rows = connection.execute(select(ranked).where(late).order_by(*order).limit(most)).all()
+        table = _bins()
+        named = (_sum(case((table.value > 0, table.value))), func.sum(table.movements))
+        value, movements = connection.execute(select(*named).where(table.quantity.is_not(None))).one()
+        weight, whole = (table.value, value) if value else (table.movements * 1.0, movements or 0)
+        rows = connection.execute(_due(weight, float(whole), policy, micros(now)).limit(most)).all()
     planned: list[Planned] = []
     spent = 0.0
     for row in rows:
@@ -276,27 +275,30 @@ def history(ledger: Ledger, bin: str) -> Iterator[Entry]:
     return iter(found)
 
 
-def _ranked(policy: Policy, now: int) -> Any:
-    """A query of every bin with a record: its class (0, 1, 2), how often it is counted, days since, and doubt."""
+def _due(weight: ColumnElement[Any], whole: float, policy: Policy, now: int) -> Select[Any]:
+    """The bins that are due, the first to be counted first: ``bin``, ``quantity``, ``abc`` (0, 1, 2) and ``days``.
+
+    ``weight``: what a bin counts for its class; ``whole``: what all of them do.
+    """
     table = _bins()
-    valued = select(func.count(table.value)).scalar_subquery() > 0
-    weight = case((valued, func.coalesce(table.value, 0.0)), else_=table.movements * 1.0)
     weighed = (
         select(table.bin, table.quantity, case((weight > 0, weight), else_=0.0).label("weight"),
-               _seen().label("seen"), _doubt().label("doubt"))
+               ((now - _seen()) * 1.0 / _DAY).label("days"), _doubt().label("doubt"))
         .where(table.quantity.is_not(None))
         .subquery()
-    )  # fmt: skip
-    heavier = func.sum(weighed.c.weight).over(order_by=(weighed.c.weight.desc(), weighed.c.bin), rows=(None, -1))
-    before = func.coalesce(heavier, 0.0)
-    whole = func.sum(weighed.c.weight).over()
-    shares = policy.value_shares
-    abc = case((before < shares[0] * whole, 0), (before < shares[1] * whole, 1), else_=2)
-    days = (now - weighed.c.seen) * 1.0 / _DAY
-    classed = select(weighed, abc.label("abc"), days.label("days")).subquery()
-    every = case((classed.c.abc == 0, policy.every_days[0]), (classed.c.abc == 1, policy.every_days[1]),
-                 else_=policy.every_days[2])  # fmt: skip
-    return select(classed, every.label("every")).subquery()
+    ).c  # fmt: skip
+    heavier = func.sum(weighed.weight).over(order_by=(weighed.weight.desc(), weighed.bin), rows=(None, -1))
+    behind = select(*weighed, func.coalesce(heavier, 0.0).label("before")).subquery().c
+    first, second = (share * whole for share in policy.value_shares)
+    abc = case((behind.before < first, 0), (behind.before < second, 1), else_=2)
+    classed = select(behind.bin, behind.quantity, behind.days, behind.doubt, abc.label("abc")).subquery().c
+    a, b, c = policy.every_days
+    late = classed.days / case((classed.abc == 0, a), (classed.abc == 1, b), else_=c)
+    return (
+        select(classed.bin, classed.quantity, classed.abc, classed.days)
+        .where(classed.days.is_(None) | (late >= 1))
+        .order_by(classed.days.is_not(None), classed.abc, classed.doubt.desc(), late.desc(), classed.bin)
+    )
 
 
 def _seen() -> ColumnElement[Any]:

@@ -10,13 +10,15 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table ``bins``."""
+    """Make the tables ``states`` and ``bins``."""
     big = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
     op.create_table(
+        "states", sa.Column("bin", name, primary_key=True), sa.Column("state", sa.Text, nullable=False)
+    )  # fmt: skip
+    op.create_table(
         "bins",
         sa.Column("bin", name, primary_key=True),
-        sa.Column("state", sa.Text, nullable=False),
         sa.Column("quantity", big),
         sa.Column("value", sa.Float),
         sa.Column("movements", sa.Integer, nullable=False),
