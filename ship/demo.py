@@ -5,7 +5,7 @@ land as a camera leaves them.
     python ship/demo.py DIR
 
 Writes ``DIR/records.csv``, ``DIR/OUT-1001.csv``, ``DIR/OUT-1002.csv``, ``DIR/wrong.csv`` (which records are wrong, and
-what is really there) and ``DIR/camera/BIN/TIME.jpg``. Safe to run twice.
+what is really there) and ``DIR/camera/BIN/TIME.jpg``, all of yesterday. A site that is there already stays as it is.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from typing import Any
 
 import numpy as np
 
-MORNING = datetime(2026, 1, 12, 6, tzinfo=UTC)
-COLUMNS = ("bin", "sku", "name", "quantity", "height", "length", "width", "weight", "value", "at")
+COLUMNS = ("bin", "sku", "name", "quantity", "height", "length", "width", "weight", "value")
 WRONG = 0.05
 CONSIGNMENTS = {"OUT-1001": range(40), "OUT-1002": range(40, 65)}
 
 Line = dict[str, Any]
 
 
-def main(place: Path) -> None:
-    """Write the site's files."""
+def main(place: Path, morning: datetime) -> None:
+    """Write the site's files, its records as of ``morning``, its photos from two hours later on."""
     records = sorted((place / "bins" / "metadata").glob("*.json"))
     if not records:
         sys.exit(
             f"error: {place / 'bins'} holds no bins. Try: binventory draw --out {place / 'bins'} --bins 200 --seed 2"
         )
+    if (place / "wrong.csv").exists():
+        return
     random = np.random.default_rng(7)
     told: dict[str, list[Line]] = {}
     wrong: list[tuple[str, int, int]] = []
@@ -46,19 +47,18 @@ def main(place: Path) -> None:
         told[bin] = said
         if total(said) != total(true):
             wrong.append((bin, total(said), total(true)))
-    write(place / "records.csv", COLUMNS, (row for bin, lines in told.items() for row in rows(bin, lines)))
-    write(place / "wrong.csv", ("bin", "record", "really"), wrong)
+    every = ((*row, morning.isoformat()) for bin, lines in told.items() for row in rows(bin, lines))
+    write(place / "records.csv", (*COLUMNS, "at"), every)
     bins = list(told)
     for name, numbers in CONSIGNMENTS.items():
-        columns = ("consignment", *COLUMNS[:-1])
-        lines = ((name, *row[:-1]) for number in numbers for row in rows(bins[number], told[bins[number]]))
-        write(place / f"{name}.csv", columns, lines)
+        lines = ((name, *row) for number in numbers for row in rows(bins[number], told[bins[number]]))
+        write(place / f"{name}.csv", ("consignment", *COLUMNS), lines)
     for number, path in enumerate(records):
-        taken = MORNING + timedelta(hours=2, seconds=20 * number)
+        taken = morning + timedelta(hours=2, seconds=20 * number)
         landed = place / "camera" / path.stem / f"{taken:%Y%m%dT%H%M%SZ}.jpg"
-        if not list(place.glob(f"camera/filed/*/{landed.name}")):
-            landed.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(place / "bins" / "bin-images" / f"{path.stem}.jpg", landed)
+        landed.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(place / "bins" / "bin-images" / f"{path.stem}.jpg", landed)
+    write(place / "wrong.csv", ("bin", "record", "really"), wrong)  # last: it says that all is there
     print(f"a site of {len(records)} bins, {len(wrong)} of its records wrong: {place}")
 
 
@@ -78,11 +78,11 @@ def tampered(lines: Sequence[Line], random: np.random.Generator) -> list[Line]:
 def rows(bin: str, lines: Sequence[Line]) -> Iterable[tuple[object, ...]]:
     """A bin's lines as rows of ``COLUMNS``; an empty bin is one row."""
     if not lines:
-        yield bin, "", "", 0, "", "", "", "", "", MORNING.isoformat()
+        yield bin, "", "", 0, "", "", "", "", ""
     for line in lines:
         sizes = [line[side]["value"] for side in ("height", "length", "width", "weight")]
         value = round(2 + 8 * sizes[3], 2)  # heavier goods cost more, here
-        yield bin, line["asin"], line["name"], line["quantity"], *sizes, value, MORNING.isoformat()
+        yield bin, line["asin"], line["name"], line["quantity"], *sizes, value
 
 
 def write(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
@@ -96,4 +96,5 @@ def write(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]])
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]))
+    yesterday = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    main(Path(sys.argv[1]), yesterday)

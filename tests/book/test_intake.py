@@ -24,7 +24,9 @@ from binventory.records import Photo
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 FILE = datetime(2026, 11, 29, 8, tzinfo=UTC)
 MORNING = datetime(2026, 11, 30, 9, 15, tzinfo=UTC)
-DEFAULTS = IntakeSettings(timezone="UTC")
+DEFAULTS = IntakeSettings(pattern="{bin}/{*}.jpg", timezone="UTC")
+KNOWN = frozenset({"K1"}).__contains__
+"""Whether the book knows a bin."""
 
 
 def found(
@@ -36,7 +38,7 @@ def found(
     file_time: datetime | None = FILE,
 ) -> Placed | InputError:
     data = sidecar if isinstance(sidecar, bytes | None) else json.dumps(sidecar).encode()
-    return intake.identified(settings, name, data, exif, lambda: codes, file_time, NOW)
+    return intake.identified(settings, name, data, exif, lambda: codes, file_time, NOW, KNOWN)
 
 
 def error(outcome: Placed | InputError) -> str:
@@ -57,7 +59,7 @@ def test_a_folder_for_each_bin_is_enough() -> None:
 def test_a_photo_in_no_folder_has_no_bin_by_its_path() -> None:
     assert error(found("x.jpg")) == (
         "x.jpg shows no known bin. No sidecar names one, its path is not like {bin}/{*}.jpg, no barcode in it names "
-        "one. Try: name it like {bin}/{*}.jpg."
+        "one, neither it nor its folder is called as a bin of the book is. Try: name it like {bin}/{*}.jpg."
     )
 
 
@@ -66,7 +68,7 @@ def test_sources_are_tried_in_order() -> None:
     assert place(found("A1/x.jpg", sidecar={"bin": "S1"}, codes=codes)).bin_from == "sidecar"
     assert place(found("A1/x.jpg", sidecar={"other": 1}, codes=codes)).bin_from == "path"
     assert place(found("x.jpg", codes=codes)) == Placed("B1", "barcode", FILE, "file")
-    barcode_first = IntakeSettings(bin=("barcode", "path"), timezone="UTC")
+    barcode_first = IntakeSettings(bin=("barcode", "path"), pattern="{bin}/{*}.jpg", timezone="UTC")
     assert place(found("A1/x.jpg", barcode_first, {"bin": "S1"}, codes=codes)).bin == "B1"
     assert place(found("A1/x.jpg", barcode_first)).bin == "A1"
 
@@ -75,7 +77,7 @@ def test_barcodes_are_not_read_where_a_bin_is_known_before() -> None:
     def slow() -> Sequence[Code]:
         raise AssertionError("read for nothing")
 
-    assert isinstance(intake.identified(DEFAULTS, "A1/x.jpg", None, "", slow, FILE, NOW), Placed)
+    assert isinstance(intake.identified(DEFAULTS, "A1/x.jpg", None, "", slow, FILE, NOW, KNOWN), Placed)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_any_text_is_a_time_in_utc_or_none(text: str) -> None:
 
 
 def test_a_time_without_zone_is_the_sites() -> None:
-    berlin = IntakeSettings(timezone="Europe/Berlin")
+    berlin = IntakeSettings(pattern="{bin}/{*}.jpg", timezone="Europe/Berlin")
     assert place(found("A1/x.jpg", berlin, exif="2026:11:30 10:15:00")).taken == MORNING
     assert place(found("A1/x.jpg", berlin, exif="2026:11:30 09:15:00+00:00")).taken == MORNING
     assert place(found("A1/x.jpg", berlin, {"time": "2026-11-30T10:15"})).taken == MORNING
@@ -216,9 +218,11 @@ def test_a_time_that_cannot_be_is_passed_over(wrong: str) -> None:
 
 
 def test_a_bin_that_a_person_names_wins() -> None:
-    outcome = intake.identified(DEFAULTS, "A1/x.jpg", b'{"bin": "S1"}', "", lambda: (), FILE, NOW, given="G1")
+    outcome = intake.identified(DEFAULTS, "A1/x.jpg", b'{"bin": "S1"}', "", lambda: (), FILE, NOW, KNOWN, given="G1")
     assert (place(outcome).bin, place(outcome).bin_from) == ("G1", "given")
-    assert "names no bin" in error(intake.identified(DEFAULTS, "x.jpg", None, "", lambda: (), FILE, NOW, given=" "))
+    assert "names no bin" in error(
+        intake.identified(DEFAULTS, "x.jpg", None, "", lambda: (), FILE, NOW, KNOWN, given=" ")
+    )
 
 
 def jpeg(tags: dict[int, str] | None = None, first: dict[int, str] | None = None) -> bytes:
@@ -243,11 +247,11 @@ def test_a_photo_on_disk_is_placed_by_what_lies_beside_it(tmp_path: Path) -> Non
     (tmp_path / "A1" / "x.jpg").write_bytes(data)
     os.utime(tmp_path / "A1" / "x.jpg", (FILE.timestamp(),) * 2)
     one = Photo("A1/x.jpg", data)
-    assert intake.placed(DEFAULTS, one, str(tmp_path)) == Placed("A1", "path", FILE, "file")
+    assert intake.placed(DEFAULTS, one, KNOWN, str(tmp_path)) == Placed("A1", "path", FILE, "file")
     (tmp_path / "A1" / "x.json").write_text('{"bin": "S1"}')
-    assert place(intake.placed(DEFAULTS, one, str(tmp_path))).bin == "S1"
+    assert place(intake.placed(DEFAULTS, one, KNOWN, str(tmp_path))).bin == "S1"
     (tmp_path / "A1" / "x.jpg.json").write_text('{"bin": "S2"}')
-    assert place(intake.placed(DEFAULTS, one, str(tmp_path))).bin == "S2"
+    assert place(intake.placed(DEFAULTS, one, KNOWN, str(tmp_path))).bin == "S2"
 
 
 def test_a_sidecar_that_is_a_link_or_a_pipe_is_passed_over(tmp_path: Path) -> None:
@@ -255,9 +259,25 @@ def test_a_sidecar_that_is_a_link_or_a_pipe_is_passed_over(tmp_path: Path) -> No
     (tmp_path / "A1").mkdir()
     (tmp_path / "A1" / "x.json").symlink_to(tmp_path / "secret.txt")
     os.mkfifo(tmp_path / "A1" / "x.jpg.json")
-    assert place(intake.placed(DEFAULTS, Photo("A1/x.jpg", jpeg()), str(tmp_path))).bin == "A1"
+    assert place(intake.placed(DEFAULTS, Photo("A1/x.jpg", jpeg()), KNOWN, str(tmp_path))).bin == "A1"
 
 
 def test_what_lies_in_no_file_comes_now() -> None:
-    outcome = place(intake.placed(DEFAULTS, Photo("-", jpeg(), bin="A1")))
+    outcome = place(intake.placed(DEFAULTS, Photo("-", jpeg(), bin="A1"), KNOWN))
     assert abs(outcome.taken - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("name", ["K1.jpg", "00/K1.jpg", "K1/IMG_2041.jpg", "deep/K1/IMG_2041.jpg"])
+def test_a_photo_called_as_a_bin_of_the_book_or_in_a_folder_called_so_is_of_that_bin(name: str) -> None:
+    placed = place(found(name, IntakeSettings(timezone="UTC")))
+    assert (placed.bin, placed.bin_from) == ("K1", "name")
+
+
+@pytest.mark.parametrize("name", ["IMG_2041.jpg", "A1/x.jpg", "K1/deep/x.jpg", "k1.jpg"])
+def test_no_name_makes_a_bin_that_the_book_does_not_know(name: str) -> None:
+    assert "shows no known bin" in error(found(name, IntakeSettings(timezone="UTC")))
+
+
+def test_by_default_a_folder_is_a_bin_where_the_photo_is_called_by_its_time() -> None:
+    placed = place(found("A1/20261130T091500Z.jpg", IntakeSettings(timezone="UTC")))
+    assert placed == Placed("A1", "path", MORNING, "path")

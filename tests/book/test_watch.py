@@ -34,7 +34,8 @@ from binventory.records import Count, Counts, Photo
 BUNDLED = Bundled("b" * 64, "site", "")
 KILLS = int(os.environ.get("BINVENTORY_KILLS", "10"))
 DAY = datetime(2026, 11, 30, 9, 15, tzinfo=UTC)
-UTC_SITE = Site(intake=IntakeSettings(timezone="UTC"))
+ANY = "{bin}/{*}.jpg"
+UTC_SITE = Site(intake=IntakeSettings(pattern=ANY, timezone="UTC"))
 
 
 @pytest.fixture(scope="module")
@@ -357,7 +358,9 @@ def test_on_a_full_disk_the_watch_ends_and_goes_on_once_there_is_room(
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no second disk")
 def test_a_filing_folder_on_another_disk_is_told_and_mended_later(drop: Path, ledger: Ledger, counter: Counter) -> None:
     put(drop, "A1/x.jpg")
-    elsewhere = Site(intake=IntakeSettings(timezone="UTC", filed=f"/dev/shm/{drop.parent.name}-{os.getpid()}"))
+    elsewhere = Site(
+        intake=IntakeSettings(pattern=ANY, timezone="UTC", filed=f"/dev/shm/{drop.parent.name}-{os.getpid()}")
+    )
     try:
         with pytest.raises(OutsideError, match="on the same disk"):
             list(watched(drop, ledger, counter, elsewhere))
@@ -399,13 +402,15 @@ STANDING_BY = """
 import sys, threading
 from binventory.book import store, watch
 from binventory.book.entries import Bundled
+from binventory.book.intake import IntakeSettings
 from binventory.book.site import Site
 from binventory.counting.counter import Counter
 folder, book, photos, bundle = sys.argv[1:]
+site = Site(intake=IntakeSettings(pattern="{bin}/{*}.jpg"))
 counter = Counter.load(bundle, threads=1)
 with store.opened(book, photos) as ledger:
     print("ready", flush=True)
-    for landed in watch.watch(folder, ledger, counter, Bundled("b" * 64, "site", ""), Site(), once=False,
+    for landed in watch.watch(folder, ledger, counter, Bundled("b" * 64, "site", ""), site, once=False,
                               stop=threading.Event(), stable_seconds=0.2, look_seconds=0.3):
         pass
 """

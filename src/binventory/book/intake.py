@@ -26,7 +26,7 @@ from binventory.book.barcodes import Code
 from binventory.errors import InputError, MissingError, OutsideError
 from binventory.records import Photo
 
-BinSource = Literal["sidecar", "path", "barcode"]
+BinSource = Literal["sidecar", "path", "barcode", "name"]
 TimeSource = Literal["sidecar", "path", "exif", "file"]
 CodeFormat = Literal["QRCode", "MicroQRCode", "DataMatrix", "Aztec", "PDF417", "Code128", "Code39", "Code93", "ITF"]
 
@@ -45,17 +45,18 @@ class IntakeSettings:
     """The section ``[intake]`` of a site's TOML.
 
     ``bin`` and ``time``: where to look, in order. ``pattern``: what the end of a photo's path below the watched folder
-    looks like, without the ending (.jpg); ``{bin}``, ``{time}`` and ``{*}`` each stand for a part of one name. So the
-    default takes a bin's name from the folder that the photo lies in; a photo in no folder has none by its path.
+    looks like, without the ending (.jpg); ``{bin}``, ``{time}`` and ``{*}`` each stand for a part of one name. The
+    source ``name`` takes the photo's own name, or else that of the folder that it lies in, where the book knows a bin
+    of it.
     ``barcode_formats``, ``barcode_pattern``: which codes name bins, by a regular expression that the whole text
     matches; its first group is the bin. Codes on goods are so not taken for bins.
     ``timezone``: of times that name none, as in ``Europe/Berlin``; "" is this machine's.
     ``filed``, ``quarantine``: where watched photos go, below the watched folder or on the same disk.
     """
 
-    bin: Annotated[tuple[BinSource, ...], Meta(min_length=1)] = ("sidecar", "path", "barcode")
+    bin: Annotated[tuple[BinSource, ...], Meta(min_length=1)] = ("sidecar", "path", "barcode", "name")
     time: Annotated[tuple[TimeSource, ...], Meta(min_length=1)] = ("sidecar", "path", "exif", "file")
-    pattern: str = "{bin}/{*}.jpg"
+    pattern: str = "{bin}/{time}.jpg"
     barcode_formats: Annotated[tuple[CodeFormat, ...], Meta(min_length=1)] = ("QRCode", "DataMatrix", "Code128")
     barcode_pattern: str = "BIN-(.+)"
     timezone: str = ""
@@ -93,12 +94,13 @@ def identified(
     codes: Callable[[], Sequence[Code]],
     file_time: datetime | None,
     now: datetime,
+    known: Callable[[str], bool],
     given: str | None = None,
 ) -> Placed | InputError:
     """The bin and time of the photo at the path ``name``, or why it has none.
 
     ``exif``: as ``photo.taken`` gives it. ``codes``: reads the picture's barcodes, which is slow, and is called at most
-    once. ``given``: the bin that a person names, over all sources.
+    once. ``known``: whether the book knows a bin. ``given``: the bin that a person names, over all sources.
 
     A sidecar that cannot be read, and a picture of two bins' labels, end it: what comes after would be a guess.
     """
@@ -109,7 +111,7 @@ def identified(
                           "mend the sidecar, or remove it")  # fmt: skip
     path = path_pattern(settings.pattern).fullmatch(unicodedata.normalize("NFC", os.path.splitext(name)[0]))
     parts = path.groupdict() if path else {}
-    found = _bin(settings, shown, beside, parts.get("bin"), codes, given)
+    found = _bin(settings, shown, beside, parts.get("bin"), codes, lambda: _named(name, known), given)
     if isinstance(found, InputError):
         return found
     refused = []
@@ -201,12 +203,13 @@ def zone(name: str) -> tzinfo | None:
         raise ValueError(f"there is no zone {name!r} on this machine") from None
 
 
-def placed(settings: IntakeSettings, one: Photo, folder: str = "") -> Placed | InputError:
+def placed(settings: IntakeSettings, one: Photo, known: Callable[[str], bool], folder: str = "") -> Placed | InputError:
     """The bin and time of a photo whose name is its address, or its path below ``folder``; or why it has none.
 
-    A bin that the photo says already is taken as given. What lies in no file (standard input, S3) is taken now, unless
-    another source tells. Links are not followed to sidecars. Raises PhotoError for a photo that cannot be decoded
-    where its barcodes are asked for, OutsideError where a disk or S3 fails.
+    ``known``: whether the book knows a bin of a name. A bin that the photo says already is taken as given. What lies in
+    no file (standard input, S3) is taken now, unless another source tells. Links are not followed to sidecars. Raises
+    PhotoError for a photo that cannot be decoded where its barcodes are asked for, OutsideError where a disk or S3
+    fails.
     """
     address = os.path.join(folder, one.name)
     shown, now = printable(one.name), datetime.now(UTC)
@@ -218,6 +221,7 @@ def placed(settings: IntakeSettings, one: Photo, folder: str = "") -> Placed | I
         lambda: barcodes.read(one.data, settings.barcode_formats, shown),
         _file_time(address, now),
         now,
+        known,
         one.bin,
     )
 
@@ -249,6 +253,7 @@ def _bin(
     beside: Sidecar,
     by_path: str | None,
     codes: Callable[[], Sequence[Code]],
+    by_name: Callable[[], str | None],
     given: str | None,
 ) -> tuple[str, str] | InputError:
     if given is not None:
@@ -270,10 +275,20 @@ def _bin(
                                       "take a photo of one bin")  # fmt: skip
                 told = labels[0] if labels else None
                 missed.append("no barcode in it names one")
+            case "name":
+                told = by_name()
+                missed.append("neither it nor its folder is called as a bin of the book is")
         if told is not None and (named := bin_name(told)):
             return named, source
     how = f"name it like {settings.pattern}" if "path" in settings.bin else 'put {"bin": "…"} into a sidecar'
     return InputError(f"{name} shows no known bin", ", ".join(missed), how)
+
+
+def _named(name: str, known: Callable[[str], bool]) -> str | None:
+    """The bin of the book that a photo, or else the folder it lies in, is called by."""
+    folder, own = os.path.split(os.path.splitext(name)[0])
+    called = (bin_name(own), bin_name(os.path.basename(folder)))
+    return next((one for one in called if one is not None and known(one)), None)
 
 
 def _labels(settings: IntakeSettings, codes: Sequence[Code]) -> list[str]:

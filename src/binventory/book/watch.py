@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +34,8 @@ LOOK_SECONDS = 10.0
 """How often the folder is looked through, whatever the system tells: network folders tell nothing."""
 
 _READ_AHEAD = 8
+
+_Placing = Callable[[Photo], Placed | InputError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def watch(
     folder = dropfolder.drop_folder(path, site.intake)
     with dropfolder.alone(folder), dropfolder.told(folder) as notices:
         dropfolder.remove_spent(folder)
+        placing = partial(intake.placed, site.intake, known=ledger.knows, folder=folder.root)
         seen: dict[str, Seen] = {}
         waiting: set[str] | None = None
         while True:
@@ -94,7 +97,9 @@ def watch(
             waiting = set(seen) if waiting is None or not once else waiting & set(seen)
             whole = [name for name in waiting if now - seen[name].since >= stable_seconds
                      and not dropfolder.being_written(folder.path(name), seen[name].stamp, notices)]  # fmt: skip
-            for arrival, outcome in _counted(folder, site, counter, seen, dropfolder.oldest_first(whole, seen), stop):
+            for arrival, outcome in _counted(
+                folder, placing, counter, seen, dropfolder.oldest_first(whole, seen), stop
+            ):
                 landed = _booked(folder, ledger, bundled, site, who, arrival, outcome)
                 waiting.discard(arrival.name)
                 yield landed
@@ -104,13 +109,20 @@ def watch(
 
 
 def _counted(
-    folder: DropFolder, site: Site, counter: Counts, seen: Mapping[str, Seen], names: list[str], stop: threading.Event
+    folder: DropFolder,
+    placing: _Placing,
+    counter: Counts,
+    seen: Mapping[str, Seen],
+    names: list[str],
+    stop: threading.Event,
 ) -> Iterator[tuple[_Arrival, Count | BinventoryError]]:
     """Photos with what the counter makes of them, read and placed some ahead of it."""
     under_way: deque[_Arrival] = deque()
 
     def given() -> Iterator[Photo | BinventoryError]:
-        for arrival in ahead(partial(_read, folder, site), ((name, seen[name].stamp) for name in names), _READ_AHEAD):
+        for arrival in ahead(
+            partial(_read, folder, placing), ((name, seen[name].stamp) for name in names), _READ_AHEAD
+        ):
             if stop.is_set():
                 return
             if arrival is not None:
@@ -122,7 +134,7 @@ def _counted(
         yield under_way.popleft(), outcome
 
 
-def _read(folder: DropFolder, site: Site, one: tuple[str, Stamp]) -> _Arrival | None:
+def _read(folder: DropFolder, placing: _Placing, one: tuple[str, Stamp]) -> _Arrival | None:
     """A photo read and placed, or None where it has gone or changed meanwhile."""
     name, stamp = one
     shown = printable(name)
@@ -136,7 +148,7 @@ def _read(folder: DropFolder, site: Site, one: tuple[str, Stamp]) -> _Arrival | 
             placed = PhotoError(f"{shown} is too large", f"it has over {photo.MAX_BYTES:,} bytes", "save it smaller")
         else:
             data = found
-            placed = intake.placed(site.intake, Photo(name, data), folder.root)
+            placed = placing(Photo(name, data))
     except PermissionError as error:
         placed = InputError(f"{shown} cannot be read", error.strerror or str(error), "check its rights")
     except OSError as error:

@@ -110,7 +110,7 @@ def _placed(desk: Desk, photo: Photo, bin: str | None, needed: bool) -> Placed |
     """The bin and time of a photo; None where it has none and needs none. Raises InputError where it does."""
     from binventory.book import intake
 
-    found = intake.placed(desk.site.intake, replace(photo, bin=bin or photo.bin))
+    found = intake.placed(desk.site.intake, replace(photo, bin=bin or photo.bin), desk.ledger.knows)
     if not isinstance(found, InputError):
         return found
     if not needed:
