@@ -12,7 +12,7 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -64,17 +64,18 @@ def connected(place: Place) -> Iterator[Engine]:
 
     Raises OutsideError where disk or server fail, UsageError where psycopg is missing.
     """
-    if place.path is not None and not os.path.lexists(place.path):
-        _make(place.path, place.name)
+    if place.path is not None:
+        if not os.path.lexists(place.path):
+            _make(place.path, place.name)
+        if not os.path.isfile(place.path):
+            raise InputError(f"{place.name} is no book", "it is no regular file", "give another --book")
+        if not os.path.getsize(place.path):
+            raise InputError(f"{place.name} is empty", "a book never is", "remove it, or give another --book")
     engine = _engine(place)
-    try:
+    with _disposed(engine):
         if place.path is None:
             _fill_empty(engine, place.name)
-        elif os.path.isfile(place.path) and not os.path.getsize(place.path):
-            raise InputError(f"{place.name} is empty", "a book never is", "remove it, or give another --book")
         yield engine
-    finally:
-        engine.dispose()
 
 
 def refuse_other_versions(engine: Engine, name: str) -> str:
@@ -158,11 +159,10 @@ def _make(path: str, name: str) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{os.path.basename(path)[:32]}.", dir=folder) as scratch:
             new = os.path.join(scratch, "book")
             engine = _engine(Place(URL.create("sqlite"), new, name))
-            with told(name):
-                sqlite3.connect(new).execute("PRAGMA journal_mode=WAL").connection.close()
-                with writing(engine) as connection:
-                    _fill(connection)
-            engine.dispose()
+            with told(name), closing(sqlite3.connect(new)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            with told(name), _disposed(engine), writing(engine) as filled:
+                _fill(filled)
             with suppress(FileExistsError):
                 os.link(new, path)
             handle = os.open(folder, os.O_RDONLY)
@@ -171,6 +171,14 @@ def _make(path: str, name: str) -> None:
     except OSError as error:
         next = "free space on the disk" if error.errno in full else "choose another place: --book PATH"
         raise OutsideError(f"{name} cannot be made", error.strerror or str(error), next) from None
+
+
+@contextmanager
+def _disposed(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        engine.dispose()
 
 
 def _fill_empty(engine: Engine, name: str) -> None:

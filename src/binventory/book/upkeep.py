@@ -167,9 +167,10 @@ def check(ledger: Ledger, *, track: Track = untracked) -> Iterator[Finding]:
     shown: dict[str, _Shown] = {}
     with ledger.reading() as connection:
         if connection.dialect.name == "sqlite":
-            for said in connection.scalars(text("PRAGMA integrity_check(20)")):
-                if said != "ok":
-                    yield Finding(f"the file is damaged: {said}")
+            said = connection.scalars(text("PRAGMA integrity_check(20)")).all()
+            if said != ["ok"]:
+                yield from (Finding(f"the file is damaged: {one}") for one in said)
+                return
         wrong = False
         for one in _entries_checked(connection, shown, track):
             wrong = True

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 
 from sqlalchemy import Connection
 
 HERE = Path(__file__).parent
+_ONE_AT_A_TIME = Lock()  # Alembic keeps what it runs in a module
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:
@@ -17,4 +19,5 @@ def upgrade(connection: Connection, to: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(HERE).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, to)
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, to)
