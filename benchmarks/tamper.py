@@ -16,6 +16,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,21 +113,37 @@ def share(passed: NDArray[np.bool_], weights: Floats) -> float:
     return float(weights @ passed / weights.sum()) if weights.sum() else float("nan")
 
 
+def share_over(of: Drawn, passed: NDArray[np.bool_], side: NDArray[np.bool_]) -> list[float]:
+    """The share of the records of ``side`` that passed, with its interval."""
+    return over_runs(of, lambda times: share(passed[side], times[side]))
+
+
+def auroc_over(of: Drawn, scores: Floats, weights: Floats, less: Floats | None = None) -> list[float]:
+    """The AUROC of scores, or by how much it exceeds that of the scores ``less``, with its interval."""
+    true = of.kind < 0
+
+    def figure(times: Floats) -> float:
+        at = auroc(scores, times * weights, true)
+        return at if less is None else at - auroc(less, times * weights, true)
+
+    return over_runs(of, figure)
+
+
 def precision(tpr: float, fpr: float, rate: float) -> float:
     return rate * tpr / (rate * tpr + (1 - rate) * fpr) if tpr else 0.0
 
 
 def methods(rule: Rule, prior: tuple[float, ...]) -> dict[str, Score]:
     """What may judge a record: what never sees the photo, the photo alone, and both."""
-    kinds, rate, plain = belief.REFERENCE, belief.REFERENCE_RATE, replace(rule, powers=Powers())
+    errors, rate, plain = belief.REFERENCE, belief.REFERENCE_RATE, replace(rule, powers=Powers())
     blank = Count(prior, 30.0, (0, None))
     return {
         "pass everything": lambda _, record: float(record.quantity is not None),
         "quantity": lambda _, record: prior[level(record.quantity or 0)],
         "number of lines": lambda _, record: rule.lines[min(len(record.items), TOP)],
-        "manifest": lambda _, record: belief.belief(blank, record, plain, rate, kinds).right,
-        "photo": lambda count, record: belief.belief(count, replace(record, items=()), rule, rate, kinds).right,
-        "photo and manifest": lambda count, record: belief.belief(count, record, rule, rate, kinds).right,
+        "manifest": lambda _, record: belief.belief(blank, record, plain, rate, errors).right,
+        "photo": lambda count, record: belief.belief(count, replace(record, items=()), rule, rate, errors).right,
+        "photo and manifest": lambda count, record: belief.belief(count, record, rule, rate, errors).right,
     }
 
 
@@ -148,7 +165,7 @@ def judged(test: list[Known], calibrate: list[Known], rule: Rule, prior: tuple[f
         scores, calibrated = of.scored(score), at.scored(score)
         able = np.array([one.count.interval[1] is not None for one in at.photos])
         calibrated = np.where(able, calibrated, -1.0)
-        row: dict[str, Any] = {"auroc": over_runs(of, lambda w, s=scores: auroc(s, w * weights, true))}  # type: ignore[misc]
+        row: dict[str, Any] = {"auroc": auroc_over(of, scores, weights)}
         row["by kind"] = {
             kind: round(auroc(scores[side], np.ones(side.sum()), true[side]), 3)
             for k, kind in enumerate(ERRORS) for side in [true | (of.kind == k)]
@@ -162,11 +179,7 @@ def judged(test: list[Known], calibrate: list[Known], rule: Rule, prior: tuple[f
             row["passed"] = {}
             for bound in BOUNDS:
                 let = passes(scores, of, calibrated, at, bound)
-                row["passed"][str(bound)] = {
-                    "right": over_runs(of, lambda w, p=let: share(p[true], w[true])),  # type: ignore[misc]
-                    **{kind: over_runs(of, lambda w, p=let, k=k: share(p[of.kind == k], w[of.kind == k]))  # type: ignore[misc]
-                       for k, kind in enumerate(ERRORS)},
-                }  # fmt: skip
+                row["passed"][str(bound)] = {name: share_over(of, let, side) for name, side in kinds(of).items()}
         table[name] = row
     return {
         "photos": len(test), "runs": len({one.run for one in test}), "records": len(of.records),
@@ -177,12 +190,17 @@ def judged(test: list[Known], calibrate: list[Known], rule: Rule, prior: tuple[f
 
 def gain(of: Drawn, weights: Floats, rule: Rule, prior: tuple[float, ...]) -> dict[str, list[float]]:
     """By how much both beat the manifest alone and the photo alone: differences of AUROC on the same records."""
-    known, true = methods(rule, prior), of.kind < 0
+    known = methods(rule, prior)
     both, *others = (of.scored(known[name]) for name in ("photo and manifest", "manifest", "photo"))
     return {
-        f"over {name}": over_runs(of, lambda w, o=other: auroc(both, w * weights, true) - auroc(o, w * weights, true))  # type: ignore[misc]
+        f"over {name}": auroc_over(of, both, weights, other)
         for name, other in zip(("manifest", "photo"), others, strict=True)
     }
+
+
+def kinds(of: Drawn) -> dict[str, NDArray[np.bool_]]:
+    """Which records are right, and which wrong in each way."""
+    return {"right": of.kind < 0} | {kind: of.kind == k for k, kind in enumerate(ERRORS)}
 
 
 def shipped(of: Drawn, rule: Rule) -> dict[str, Any]:
@@ -192,10 +210,7 @@ def shipped(of: Drawn, rule: Rule) -> dict[str, Any]:
     for bound in BOUNDS:
         least = rule.threshold(ERRORS, bound, True)
         let = scores >= (least.score if least else 2.0)
-        sides = {"right": of.kind < 0} | {kind: of.kind == k for k, kind in enumerate(ERRORS)}
-        found[str(bound)] = {
-            name: over_runs(of, lambda w, p=let, s=side: share(p[s], w[s])) for name, side in sides.items()  # type: ignore[misc]
-        }
+        found[str(bound)] = {name: share_over(of, let, side) for name, side in kinds(of).items()}
     return found
 
 
@@ -218,13 +233,10 @@ def totals(test: list[Known], rule: Rule) -> dict[str, dict[str, list[float]]]:
     found = {}
     for name, mode in modes.items():
         hit = mode == true
-        found[name] = {
-            "all": over_runs(of, lambda w, h=hit: share(h, w)),  # type: ignore[misc]
-            "1 to 5": over_runs(of, lambda w, h=hit: share(h[few], w[few])),  # type: ignore[misc]
-        }
+        found[name] = {"all": share_over(of, hit, true > 0), "1 to 5": share_over(of, hit, few)}
         if name in probs:
             loss = -np.log(np.maximum(np.array(probs[name])[at, true], 1e-12))
-            found[name]["log loss"] = over_runs(of, lambda w, m=loss: float(w @ m / w.sum()))  # type: ignore[misc]
+            found[name]["log loss"] = over_runs(of, partial(_mean, loss))
     return found
 
 
@@ -270,8 +282,8 @@ def told(found: dict[str, Any]) -> str:
     """The tables as Markdown."""
     lines = [f"{found['photos']} photos of {found['runs']} runs, {found['records']} records; thresholds of all methods "
              f"from {found['calibrate_runs']} runs of calibrate", ""]  # fmt: skip
-    kinds = " | ".join(ERRORS)
-    lines += [f"| judge | AUROC | {kinds} | SKUs swapped |", "|---|---|" + "---|" * 7]
+    ways = " | ".join(ERRORS)
+    lines += [f"| judge | AUROC | {ways} | SKUs swapped |", "|---|---|" + "---|" * 7]
     for name, row in found["methods"].items():
         by_kind = " | ".join(f"{one:.3f}" for one in row["by kind"].values())
         lines.append(f"| {name} | {_between(row['auroc'])} | {by_kind} | 0.500 |")
@@ -286,7 +298,7 @@ def told(found: dict[str, Any]) -> str:
         if "passed" in row:
             cells = [_between(one["right"], "%") for one in row["passed"].values()]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", f"| the bundle's rule at | right | {kinds} |", "|---|---|" + "---|" * 6]
+    lines += ["", f"| the bundle's rule at | right | {ways} |", "|---|---|" + "---|" * 6]
     for bound, row in found["shipped"].items():
         lines.append(f"| {float(bound):.0%} | " + " | ".join(_between(one, "%") for one in row.values()) + " |")
     all_rates = " | ".join(f"{rate:.1%} wrong: passed, of these wrong" for rate in RATES)
@@ -301,6 +313,10 @@ def told(found: dict[str, Any]) -> str:
         loss = _between(row["log loss"]) if "log loss" in row else ""
         lines.append(f"| {name} | {_between(row['all'], '%')} | {_between(row['1 to 5'], '%')} | {loss} |")
     return "\n".join(lines)
+
+
+def _mean(values: Floats, weights: Floats) -> float:
+    return float(weights @ values / weights.sum())
 
 
 def _between(figure: list[float], unit: str = "") -> str:

@@ -22,7 +22,8 @@ def verify(count: Count, record: BinRecord | None, policy: Policy = _DEFAULTS, r
 
     ``short`` or ``over`` where fewer or more items are there with probability ``policy.tell`` or more; ``match`` where
     the bundle's rule lets the record pass and what a mistake may cost does not exceed a recount; else ``recount``.
-    ``rule``: ``Rule.from_bytes(bundle.deciding)``; without one nothing passes.
+    ``rule``: ``Rule.from_bytes(bundle.deciding)``; without one nothing passes. It is about counts of that bundle under
+    its own prior.
     """
     if record is None or record.quantity is None:
         reason = f"The photo shows {_seen(count)}, and there is no record of the bin's total."
