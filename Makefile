@@ -5,6 +5,8 @@ DEMO := demo
 PHOTOS ?=
 # With PHOTOS="DIR …" the demo runs on them; else it draws its own.
 DATA := $(if $(PHOTOS),$(PHOTOS),$(DEMO)/bins)
+# So few bins want a larger calibrate side, else no record may pass without a look.
+SIDES := $(if $(PHOTOS),,--set split.train=0.6 --set split.calibrate=0.2)
 FLAGS := $(foreach dir,$(DATA),--data $(dir))
 # Which build of torch fits depends on the machine, so it has no hash, and what it needs comes with it.
 TORCH ?= 2.13.0
@@ -45,7 +47,7 @@ install-train: .venv/installed-train ## Install what fine-tuning and export need
 
 demo: install ## Draw bins, learn to count them, judge it, count six (or PHOTOS="DIR …")
 	@$(if $(PHOTOS),true,$(BIN)/binventory draw --out $(DEMO)/bins --bins 1500)
-	$(BIN)/binventory train $(FLAGS) --recipe quick --from open --work $(DEMO)/work --out $(DEMO)/bundle
+	$(BIN)/binventory train $(FLAGS) --recipe quick --from open $(SIDES) --work $(DEMO)/work --out $(DEMO)/bundle
 	$(BIN)/binventory evaluate --bundle $(DEMO)/bundle $(FLAGS) --work $(DEMO)/work --split test --out $(DEMO)/evaluation.html
 	@$(BIN)/binventory sql --work $(DEMO)/work --csv "select address from photos join sides using (id) where side = 'test' and count is not null order by hash(id) limit 6" | tail -n +2 > $(DEMO)/six.txt
 	@tr '\n' '\0' < $(DEMO)/six.txt | xargs -0 $(BIN)/binventory count --bundle $(DEMO)/bundle --pictures $(DEMO)/pictures

@@ -59,6 +59,7 @@ def weighed(ledger: Ledger, name: str, policy: Policy, max_wrong: float) -> Cons
         )
     rules = {one.body.digest: one.body for one in ledger.entries(kinds=("bundle",)) if isinstance(one.body, Bundled)}
     runs = together({bin: one.items for bin, (_, one) in declared.items()})
+    unseen = 1 - (policy.assumed_rate if policy.wrong_rate is None else policy.wrong_rate)
     totes: list[Tote] = []
     verdicts: dict[str, Verdict] = {}
     found: dict[str, int] = {}
@@ -75,7 +76,7 @@ def weighed(ledger: Ledger, name: str, policy: Policy, max_wrong: float) -> Cons
             Tote(
                 bin=bin,
                 expected=body.quantity,
-                p_right=None if verdict is None else verdict.p_right,
+                p_right=unseen if verdict is None else verdict.p_right,
                 passes=verdict is not None and verdict.passes,
                 recounted=None if recounted is None else recounted.quantity == body.quantity,
                 minutes=policy.minutes(body.quantity),

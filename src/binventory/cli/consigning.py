@@ -14,6 +14,7 @@ from binventory.cli.data import JsonOption
 from binventory.cli.keeping import EPCIS, write_json
 from binventory.cli.recording import WholeOption, enter, read
 from binventory.errors import UsageError
+from binventory.records import shown, span
 
 if TYPE_CHECKING:
     from binventory.book.consigning import Consigned
@@ -90,6 +91,12 @@ def _write_discrepancies(out: str, found: Sequence[Consigned]) -> None:
     terminal.say(f"discrepancies: {out}")
 
 
+def _shown(consigned: Consigned, bin: str) -> str:
+    """What the photo of a tote shows, if there is one."""
+    verdict = consigned.verdicts.get(bin)
+    return "none" if verdict is None else f"{verdict.verdict}: {shown(verdict.count)} ({span(verdict.interval)})"
+
+
 def _print(consigned: Consigned) -> None:
     """What may go, what is recounted first, and what people found otherwise."""
     found, totes = consigned.release, {tote.bin: tote for tote in consigned.totes}
@@ -106,10 +113,10 @@ def _print(consigned: Consigned) -> None:
     )
     if found.recount:
         rows = [
-            (number, bin, f"{totes[bin].minutes:.1f}", percent(totes[bin].p_right))
+            (number, bin, f"{totes[bin].minutes:.1f}", percent(totes[bin].p_right), _shown(consigned, bin))
             for number, bin in enumerate(found.recount, start=1)
         ]
-        terminal.print_table(("", "recount", "minutes", "right"), rows)
+        terminal.print_table(("", "recount", "minutes", "declared right", "photo"), rows)
     if consigned.discrepancies:
         told = [
             (one.bin, "" if one.declared is None else one.declared, one.found, one.word)
