@@ -64,8 +64,8 @@ demo-site: install
 	@echo; $(BOOK) draw --out $(SITE)/bins --bins 200 --seed 2 > /dev/null
 	@$(BIN)/python ship/demo.py $(SITE)
 	$(BOOK) expect $(ON) $(SITE)/records.csv
-	$(BOOK) watch $(ON) --once --bundle $(DEMO)/bundle --json $(SITE)/camera > $(SITE)/verdicts.jsonl
-	@echo; echo "verdicts on $$(wc -l < $(SITE)/verdicts.jsonl) bins:"; sed 's/.*"verdict":"\([a-z]*\)".*/\1/' $(SITE)/verdicts.jsonl | sort | uniq -c
+	$(BOOK) watch $(ON) --once --bundle $(DEMO)/bundle --json $(SITE)/camera >> $(SITE)/verdicts.jsonl
+	@$(BIN)/python ship/demo.py $(SITE)
 	$(BOOK) consign $(ON) $(SITE)/OUT-1001.csv $(NO)
 	$(BOOK) consign $(ON) $(SITE)/OUT-1002.csv $(NO)
 	$(BOOK) review $(ON) --most 5 < /dev/null

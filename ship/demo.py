@@ -5,7 +5,8 @@ land as a camera leaves them.
     python ship/demo.py DIR
 
 Writes ``DIR/records.csv``, ``DIR/OUT-1001.csv``, ``DIR/OUT-1002.csv``, ``DIR/wrong.csv`` (which records are wrong, and
-what is really there) and ``DIR/camera/BIN/TIME.jpg``, all of yesterday. A site that is there already stays as it is.
+what is really there) and ``DIR/camera/BIN/TIME.jpg``, all of yesterday. A site that is there already stays as it is; with
+``DIR/verdicts.jsonl``, what ``watch --json`` printed, it says what became of the wrong records.
 """
 
 from __future__ import annotations
@@ -36,22 +37,22 @@ def main(place: Path, morning: datetime) -> None:
             f"error: {place / 'bins'} holds no bins. Try: binventory draw --out {place / 'bins'} --bins 200 --seed 2"
         )
     if (place / "wrong.csv").exists():
+        told(place)
         return
     random = np.random.default_rng(7)
-    told: dict[str, list[Line]] = {}
+    said: dict[str, list[Line]] = {}
     wrong: list[tuple[str, int, int]] = []
     for path in records:
         bin = path.stem
         true = list(json.loads(path.read_text())["BIN_FCSKU_DATA"].values())
-        said = tampered(true, random) if true and random.random() < WRONG else true
-        told[bin] = said
-        if total(said) != total(true):
-            wrong.append((bin, total(said), total(true)))
-    every = ((*row, morning.isoformat()) for bin, lines in told.items() for row in rows(bin, lines))
+        said[bin] = tampered(true, random) if true and random.random() < WRONG else true
+        if total(said[bin]) != total(true):
+            wrong.append((bin, total(said[bin]), total(true)))
+    every = ((*row, morning.isoformat()) for bin, lines in said.items() for row in rows(bin, lines))
     write(place / "records.csv", (*COLUMNS, "at"), every)
-    bins = list(told)
+    bins = list(said)
     for name, numbers in CONSIGNMENTS.items():
-        lines = ((name, *row) for number in numbers for row in rows(bins[number], told[bins[number]]))
+        lines = ((name, *row) for number in numbers for row in rows(bins[number], said[bins[number]]))
         write(place / f"{name}.csv", ("consignment", *COLUMNS), lines)
     for number, path in enumerate(records):
         taken = morning + timedelta(hours=2, seconds=20 * number)
@@ -60,6 +61,18 @@ def main(place: Path, morning: datetime) -> None:
         shutil.copyfile(place / "bins" / "bin-images" / f"{path.stem}.jpg", landed)
     write(place / "wrong.csv", ("bin", "record", "really"), wrong)  # last: it says that all is there
     print(f"a site of {len(records)} bins, {len(wrong)} of its records wrong: {place}")
+
+
+def told(place: Path) -> None:
+    """Say what became of the wrong records, where ``verdicts.jsonl`` tells the verdicts."""
+    if not (place / "verdicts.jsonl").exists():
+        return
+    verdicts = [json.loads(line) for line in (place / "verdicts.jsonl").read_text().splitlines()]
+    passed = {one["bin"] for one in verdicts if one.get("verdict") == "match"}
+    with (place / "wrong.csv").open(encoding="utf-8") as file:
+        wrong = {row["bin"] for row in csv.DictReader(file)}
+    print(f"{len(verdicts)} verdicts: {len(passed)} records may stand, {len(verdicts) - len(passed)} bins are recounted; "
+          f"of the {len(wrong)} wrong records {len(wrong & passed)} passed")  # fmt: skip
 
 
 def total(lines: Sequence[Line]) -> int:
