@@ -5,8 +5,8 @@ land as a camera leaves them.
     python ship/demo.py DIR
 
 Writes ``DIR/records.csv``, ``DIR/OUT-1001.csv``, ``DIR/OUT-1002.csv``, ``DIR/wrong.csv`` (which records are wrong, and
-what is really there) and ``DIR/camera/BIN/TIME.jpg``, all of yesterday. A site that is there already stays as it is; with
-``DIR/verdicts.jsonl``, what ``watch --json`` printed, it says what became of the wrong records.
+what is really there) and ``DIR/camera/BIN/TIME.jpg``, all of yesterday. A site that is there already stays as it is; then it says what became
+of the wrong records, by ``DIR/verdicts.jsonl``, which ``watch --json`` printed.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def told(place: Path) -> None:
     passed = {one["bin"] for one in verdicts if one.get("verdict") == "match"}
     with (place / "wrong.csv").open(encoding="utf-8") as file:
         wrong = {row["bin"] for row in csv.DictReader(file)}
-    print(f"{len(verdicts)} verdicts: {len(passed)} records may stand, {len(verdicts) - len(passed)} bins are recounted; "
-          f"of the {len(wrong)} wrong records {len(wrong & passed)} passed")  # fmt: skip
+    print(f"{len(verdicts)} verdicts: {len(passed)} records may stand, {len(verdicts) - len(passed)} bins are to be "
+          f"recounted; of the {len(wrong)} wrong records {len(wrong & passed)} passed")  # fmt: skip
 
 
 def total(lines: Sequence[Line]) -> int:
