@@ -5,8 +5,8 @@ land as a camera leaves them.
     python ship/demo.py DIR
 
 Writes ``DIR/records.csv``, ``DIR/OUT-1001.csv``, ``DIR/OUT-1002.csv``, ``DIR/wrong.csv`` (which records are wrong, and
-what is really there) and ``DIR/camera/BIN/TIME.jpg``, all of yesterday. A site that is there already stays as it is; then it says what became
-of the wrong records, by ``DIR/verdicts.jsonl``, which ``watch --json`` printed.
+what is really there) and ``DIR/camera/BIN/TIME.jpg``, all of yesterday. A site that is there already stays as it is;
+then it says what became of the wrong records, by ``DIR/verdicts.jsonl``, which ``watch --json`` printed.
 """
 
 from __future__ import annotations
