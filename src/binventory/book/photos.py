@@ -76,6 +76,6 @@ def beside(place: Place) -> Photos:
         return Photos(f"{os.path.splitext(place.path)[0]}.photos")
     from platformdirs import user_data_path
 
-    server = place.url.set(username=None, password=None, query={}).render_as_string()
+    server = f"{place.url.host}:{place.url.port}/{place.url.database}"
     name = hashlib.sha256(server.encode()).hexdigest()[:12]
     return Photos(str(user_data_path("binventory") / "photos" / f"{place.url.database}-{name}"))

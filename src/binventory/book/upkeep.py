@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, CursorResult, func, insert, select, text
 
 from binventory import objects
 from binventory.book import engines, migrations, schema, store
@@ -215,15 +215,20 @@ def _written(connection: Connection, file: IO[bytes], track: Track) -> tuple[int
     total = connection.scalar(select(func.count()).select_from(entries)) or 0
     sha256 = hashlib.sha256()
     shown: dict[str, _Shown] = {}
-    rows = connection.execution_options(yield_per=_CHUNK).execute(select(entries).order_by(entries.c.seq))
-    for row in track(rows, "entries", total):
-        _show(shown, entry_of(row))
-        line = _Line(row.seq, row.key, row.kind, row.bin, schema.when(row.at), schema.when(row.entered), row.who,
-                     row.consignment, msgspec.Raw(row.body.encode()))  # fmt: skip
-        data = msgspec.json.encode(line) + b"\n"
-        file.write(data)
-        sha256.update(data)
+    with _all(connection) as rows:
+        for row in track(rows, "entries", total):
+            _show(shown, entry_of(row))
+            line = _Line(row.seq, row.key, row.kind, row.bin, schema.when(row.at), schema.when(row.entered), row.who,
+                         row.consignment, msgspec.Raw(row.body.encode()))  # fmt: skip
+            data = msgspec.json.encode(line) + b"\n"
+            file.write(data)
+            sha256.update(data)
     return total, sha256.hexdigest(), {name for name, one in shown.items() if not one.gone}
+
+
+def _all(connection: Connection) -> CursorResult[Any]:
+    """Every entry's row in order, some at a time; to be closed."""
+    return connection.execution_options(yield_per=_CHUNK).execute(select(entries).order_by(entries.c.seq))
 
 
 def _show(shown: dict[str, _Shown], entry: Entry) -> None:
@@ -331,31 +336,31 @@ def _refuse_full(connection: Connection, name: str) -> None:
 
 def _entries_checked(connection: Connection, shown: dict[str, _Shown], track: Track) -> Iterator[Finding]:
     total = connection.scalar(select(func.count()).select_from(entries)) or 0
-    rows = connection.execution_options(yield_per=_CHUNK).execute(select(entries).order_by(entries.c.seq))
-    for place, row in enumerate(track(rows, "entries", total), start=1):
-        if row.seq != place:
-            yield Finding(f"entry {place} is missing: {row.seq} comes in its place")
-            return
-        try:
-            entry = entry_of(row)
-            schema.fair(entry)
-            _show(shown, entry)
-        except (BinventoryError, OverflowError) as error:
-            yield Finding(f"entry {place} cannot be read: {error}")
+    with _all(connection) as rows:
+        for place, row in enumerate(track(rows, "entries", total), start=1):
+            if row.seq != place:
+                yield Finding(f"entry {place} is missing: {row.seq} comes in its place")
+                return
+            try:
+                entry = entry_of(row)
+                schema.fair(entry)
+                _show(shown, entry)
+            except (BinventoryError, OverflowError) as error:
+                yield Finding(f"entry {place} cannot be read: {error}")
 
 
 def _bins_checked(connection: Connection) -> Iterator[Finding]:
     """Compare the projection with what the entries make."""
-    known = 0
+    known = [0, 0]
     for found in store.refolded(connection):
         rows = connection.execute(select(bins).where(bins.c.bin.in_(found))).mappings()
         there = {row["bin"]: dict(row) for row in rows}
         whole = {row.bin: row.state for row in connection.execute(select(states).where(states.c.bin.in_(found)))}
-        known += len(there)
+        known = [known[0] + len(there), known[1] + len(whole)]
         for bin, state in found.items():
             if there.get(bin) != bin_row(bin, state) or whole.get(bin) != state_row(bin, state)["state"]:
                 yield Finding(f"bin {bin} is not what its entries make it")
-    if {connection.scalar(select(func.count()).select_from(table)) for table in (bins, states)} != {known}:
+    if [connection.scalar(select(func.count()).select_from(table)) for table in (bins, states)] != known:
         yield Finding("there are bins that no entry tells of")
 
 
