@@ -120,7 +120,7 @@ def test_what_a_writer_has_read_stays_so_until_it_has_written(ledger: Ledger) ->
 
 
 def test_processes_that_make_one_book_at_once_end_with_one(tmp_path: Path) -> None:
-    address = str(tmp_path / "deep" / "er" / "book.db")
+    address = str(tmp_path / "deep" / "er" / "my book?%41#.db")
 
     def make(place: int) -> bool:
         with opened(address) as ledger:
@@ -130,7 +130,7 @@ def test_processes_that_make_one_book_at_once_end_with_one(tmp_path: Path) -> No
         assert all(pool.map(make, range(6)))
     with opened(address) as ledger:
         assert len(list(ledger.entries())) == 6
-    assert sorted(os.listdir(os.path.dirname(address))) == ["book.db"]
+    assert sorted(os.listdir(os.path.dirname(address))) == ["my book?%41#.db"]
 
 
 def test_a_log_without_its_book_is_not_played_into_a_new_one(tmp_path: Path) -> None:

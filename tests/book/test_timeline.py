@@ -130,6 +130,19 @@ def test_lines_are_compared_by_sku_and_what_nobody_found_counts_too() -> None:
     assert not found.needs_approval(6)
 
 
+def test_lines_that_were_found_as_expected_leave_nothing_to_adjust() -> None:
+    found = told((0, Expected(3, (line("S", 3),))), (1, Recounted(3, "bin", (Line("S", 3),)))).recount
+    assert found
+    assert found.line_variances == (("S", 0),)
+    assert found.outstanding_lines == ()
+
+
+def test_a_new_count_does_not_inherit_the_verdict_on_the_one_before() -> None:
+    state = told((0, Expected(5)), (1, seen()), (1, judged("1", 5)), (2, seen()))
+    assert state.verdict is None
+    assert state.stale
+
+
 def test_a_verdict_is_stale_once_the_record_of_its_count_is_another() -> None:
     expected = Expected(5, (line("S", 3), line("T", 2)))
     base: list[Step] = [(0, expected), (2, seen())]

@@ -228,7 +228,7 @@ def _written(connection: Connection, file: IO[bytes], track: Track) -> tuple[int
 
 def _all(connection: Connection) -> CursorResult[Any]:
     """Every entry's row in order, some at a time; to be closed."""
-    return connection.execution_options(yield_per=_CHUNK).execute(select(entries).order_by(entries.c.seq))
+    return connection.execute(select(entries).order_by(entries.c.seq).execution_options(yield_per=_CHUNK))
 
 
 def _show(shown: dict[str, _Shown], entry: Entry) -> None:
