@@ -180,6 +180,12 @@ def check(ledger: Ledger, *, track: Track = untracked) -> Iterator[Finding]:
     yield from _photos_checked(ledger, shown, track)
 
 
+def mend(ledger: Ledger) -> None:
+    """Make what follows from the entries anew, whatever stands there."""
+    with engines.told(ledger.name), engines.writing(ledger.engine) as connection:
+        store.rebuild(connection)
+
+
 def retain(ledger: Ledger, policy: Policy, now: datetime, *, track: Track = untracked) -> int:
     """Remove photos older than the policy keeps them, but for those of bins that wait for a recount; how many.
 
