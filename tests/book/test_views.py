@@ -138,6 +138,19 @@ def test_the_plan_is_by_class_of_value_then_doubt_and_age_those_never_counted_fi
     assert old == ["new", "dear", "middling", "cheap", "fresh"]
 
 
+def test_a_photo_that_leaves_doubt_puts_its_bin_on_todays_plan_until_somebody_was_there(ledger: Ledger) -> None:
+    now = BEGIN + 10 * DAY
+    for bin in ("clear", "doubtful"):
+        expected(ledger, bin, 1, 1.0)
+    counted(ledger, "clear", 9, "match", 0.99)
+    counted(ledger, "doubtful", 9, "recount", 0.6)
+    assert [(one.bin, one.reason) for one in views.plan(ledger, POLICY, now)] == [
+        ("doubtful", "class A, its photo leaves doubt")
+    ]
+    recounted(ledger, "doubtful", 9.5, 1)
+    assert views.plan(ledger, POLICY, now) == []
+
+
 def test_a_plan_fits_the_bins_and_minutes_that_there_are_and_tells_no_quantity(ledger: Ledger) -> None:
     for n in range(6):
         expected(ledger, f"bin-{n}", 7731)

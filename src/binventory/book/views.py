@@ -246,8 +246,8 @@ def plan(
     """Which bins with a record are to be counted today: at most ``bins``, and what a person does in ``minutes``.
 
     A bin is of class A, B or C by the value of what its record names (by movements, where no record names a value),
-    and due when its last count or recount at the bin is older than its class allows. Those never counted come first;
-    then by class, by doubt, by age.
+    and due when its last count or recount at the bin is older than its class allows, or its photo leaves doubt and
+    nobody has been there since. Those never counted come first; then by class, by doubt, by age.
     """
     fit = None if minutes is None else math.floor(min(minutes / policy.bin_minutes, 1e9))
     most = min((limit for limit in (bins, fit) if limit is not None), default=None)
@@ -263,7 +263,7 @@ def plan(
         spent += policy.minutes(max(row.quantity, 0))
         if minutes is not None and spent > minutes:
             break
-        planned.append(_planned(row.bin, _CLASSES[row.abc], row.days, policy))
+        planned.append(_planned(row.bin, _CLASSES[row.abc], row.days, bool(row.open), policy))
     return planned
 
 
@@ -276,14 +276,16 @@ def history(ledger: Ledger, bin: str) -> Iterator[Entry]:
 
 
 def _due(weight: ColumnElement[Any], whole: float, policy: Policy, now: int) -> Select[Any]:
-    """The bins that are due, the first to be counted first: ``bin``, ``quantity``, ``abc`` (0, 1, 2) and ``days``.
+    """The bins that are due, the first to be counted first: ``bin``, ``quantity``, ``abc`` (0, 1, 2), ``days`` and
+    ``open`` (0, 1).
 
     ``weight``: what a bin counts for its class; ``whole``: what all of them do.
     """
     table = _bins()
     weighed = (
         select(table.bin, table.quantity, case((weight > 0, weight), else_=0.0).label("weight"),
-               ((now - _seen()) * 1.0 / _DAY).label("days"), _doubt().label("doubt"))
+               ((now - _seen()) * 1.0 / _DAY).label("days"), _doubt().label("doubt"),
+               table.open)
         .where(table.quantity.is_not(None))
         .subquery()
     ).c  # fmt: skip
@@ -291,12 +293,13 @@ def _due(weight: ColumnElement[Any], whole: float, policy: Policy, now: int) -> 
     behind = select(*weighed, func.coalesce(heavier, 0.0).label("before")).subquery().c
     first, second = (share * whole for share in policy.value_shares)
     abc = case((behind.before < first, 0), (behind.before < second, 1), else_=2)
-    classed = select(behind.bin, behind.quantity, behind.days, behind.doubt, abc.label("abc")).subquery().c
+    kept = (behind.bin, behind.quantity, behind.days, behind.doubt, behind.open)
+    classed = select(*kept, abc.label("abc")).subquery().c
     a, b, c = policy.every_days
     late = classed.days / case((classed.abc == 0, a), (classed.abc == 1, b), else_=c)
     return (
-        select(classed.bin, classed.quantity, classed.abc, classed.days)
-        .where(classed.days.is_(None) | (late >= 1))
+        select(classed.bin, classed.quantity, classed.abc, classed.days, classed.open)
+        .where(classed.days.is_(None) | (late >= 1) | (classed.open == 1))
         .order_by(classed.days.is_not(None), classed.abc, classed.doubt.desc(), late.desc(), classed.bin)
     )
 
@@ -315,10 +318,12 @@ def _doubt() -> ColumnElement[Any]:
     return case((settled, 0.0), else_=1.0 - func.coalesce(table.p_right, 1.0))
 
 
-def _planned(bin: str, abc: Abc, days: float | None, policy: Policy) -> Planned:
+def _planned(bin: str, abc: Abc, days: float | None, open: bool, policy: Policy) -> Planned:
     every = policy.every_days[_CLASSES.index(abc)]
     if days is None:
         return Planned(bin, abc, None, f"class {abc}, never counted")
+    if open:
+        return Planned(bin, abc, float(days), f"class {abc}, its photo leaves doubt")
     return Planned(bin, abc, float(days), f"class {abc}, counted {days:.0f} days ago and due every {every:g}")
 
 
