@@ -73,8 +73,9 @@ def serving(binaries: Path) -> Iterator[Postgres | None]:
             check=True, capture_output=True, cwd=folder, **user,  # type: ignore[call-overload]
         )  # fmt: skip
         (port,) = free_ports(1)
-        command = [binaries / "postgres", "-D", folder / "data", "-p", str(port), "-c", "listen_addresses=127.0.0.1",
-                   "-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "max_connections=60"]  # fmt: skip
+        command = [binaries / "postgres", "-D", folder / "data", "-p", str(port),
+                   "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}",
+                   "-c", "fsync=off", "-c", "max_connections=60"]  # fmt: skip
         with (folder / "log").open("wb") as log:
             process: subprocess.Popen[bytes] = subprocess.Popen(
                 ["sh", "-c", _UNTIL_STDIN_CLOSES, "sh", *command],

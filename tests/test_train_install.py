@@ -46,7 +46,7 @@ SKIPS = "import pytest\ndef test_it(): pytest.skip('not today')\n"
 def test_without_torch_tests_are_left_out_but_where_training_is_required(
     tests: str, train: str, passes: bool, tmp_path: Path
 ) -> None:
-    for name in ("conftest.py", "faults.py", "s3server.py"):  # the last two are what the first imports
+    for name in ("conftest.py", "faults.py", "postgres.py", "s3server.py"):  # what the first imports
         shutil.copy(TESTS / name, tmp_path)
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
     (tmp_path / "test_it.py").write_text(tests)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from binventory.book.entries import Bundled, Counted, Declared, Entry, Recounted
+from binventory.book.entries import Bundled, Counted, Declared, Entry, Judged, Moved, Recounted, keyed
 from binventory.book.exchange.discrepancies import Discrepancy, discrepancies
 from binventory.book.store import Ledger
 from binventory.deciding.consignment import Release, Tote, consign
@@ -43,47 +43,47 @@ class Consigned:
         }
 
 
-def weighed(ledger: Ledger, name: str, policy: Policy, max_wrong: float) -> Consigned:
-    """What of a consignment may leave, at most ``max_wrong`` (0..1) of it wrong.
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the book knows of a tote in a consignment: its latest count and the latest recount at it, and the movements
+    since each, in items."""
 
-    A tote is known by what was found in it since the consignment before that used it, and before the next one does: a
-    person's recount at it, else its latest photo, held against what is declared now. Photos of totes that share an
-    article depend on each other, as those of a run do; of totes without lines nothing is known, so they all do.
+    count: Entry | None
+    recount: Entry | None
+    moved_since_count: int
+    moved_since_recount: int
+
+
+def weighed(ledger: Ledger, name: str, policy: Policy, max_wrong: float, who: str) -> Consigned:
+    """What of a consignment may leave, at most ``max_wrong`` (0..1) of it wrong. Verdicts that are new are entered.
+
+    A tote is known by what was found in it while it is this consignment's: a person's recount at it, else its latest photo, held against what is declared; a photo that says otherwise after a
+    recount asks for another. Photos of totes that share an article depend on each other, as those of a run do; of totes
+    without lines nothing is known, so they all do.
 
     Raises MissingError where the book has no such consignment.
     """
     declared = latest(ledger.entries(consignment=name, kinds=("consignment",)))
     if not declared:
-        raise MissingError(
-            f"There is no consignment {name}", "the book has none of that name", "binventory consign FILE"
-        )
-    rules = {one.body.digest: one.body for one in ledger.entries(kinds=("bundle",)) if isinstance(one.body, Bundled)}
+        raise MissingError(f"Consignment {name} does not exist", "the book has none such", "binventory consign FILE")
+    bundles = (one.body for one in ledger.entries(kinds=("bundle",)))
+    rules = {one.digest: Rule.from_bytes(one.rule.encode()) for one in bundles if isinstance(one, Bundled) and one.rule}
     runs = together({bin: one.items for bin, (_, one) in declared.items()})
-    unseen = 1 - (policy.assumed_rate if policy.wrong_rate is None else policy.wrong_rate)
     totes: list[Tote] = []
     verdicts: dict[str, Verdict] = {}
     found: dict[str, int] = {}
     for bin, (entry, body) in declared.items():
-        counted, recounted = _seen(ledger, bin, name, entry.at)
-        verdict = None
-        if counted is not None:
-            bundle = rules.get(counted.bundle)
-            rule = Rule.from_bytes(bundle.rule.encode()) if bundle and bundle.rule else None
-            verdict = verdicts[bin] = verify(counted.count, BinRecord(body.quantity, body.items), policy, rule)
+        known = _known(ledger, bin, name, entry.at)
+        verdict = _verdict(known, body, policy, rules)
+        if verdict is not None:
+            verdicts[bin] = verdict
+        recounted = _recounted(known, verdict)
         if recounted is not None:
-            found[bin] = recounted.quantity
-        totes.append(
-            Tote(
-                bin=bin,
-                expected=body.quantity,
-                p_right=unseen if verdict is None else verdict.p_right,
-                passes=verdict is not None and verdict.passes,
-                recounted=None if recounted is None else recounted.quantity == body.quantity,
-                minutes=policy.minutes(body.quantity),
-                run=runs[bin],
-            )
-        )
-    dependence = max((Rule.from_bytes(one.rule.encode()).dependence for one in rules.values() if one.rule), default=0.0)
+            found[bin] = recounted
+        totes.append(_tote(bin, body, verdict, recounted, policy, runs[bin]))
+        if verdict is not None and known.count is not None:
+            ledger.append([_judged(known.count, name, body, verdict, who)])
+    dependence = max((rule.dependence for rule in rules.values()), default=0.0)
     stray = _not_advised(ledger, name, declared)
     told = discrepancies([entry for entry, _ in declared.values()], found | stray)
     return Consigned(name, tuple(totes), consign(totes, max_wrong, dependence), verdicts, tuple(told))
@@ -116,24 +116,63 @@ def together(items: Mapping[str, Sequence[object]]) -> dict[str, str]:
     return {bin: root(bin) for bin in items}
 
 
-def _seen(ledger: Ledger, bin: str, name: str, at: datetime) -> tuple[Counted | None, Recounted | None]:
-    """The latest count of a tote and the latest recount at it, between the consignments before and after this one."""
-    others = [
-        one.at for one in ledger.entries(bin=bin, kinds=("consignment",)) if one.consignment != name
-    ]  # fmt: skip
-    since = max((one for one in others if one < at), default=None)
-    until = min((one for one in others if one > at), default=None)
-    counted: tuple[datetime, Counted] | None = None
-    recounted: tuple[datetime, Recounted] | None = None
-    for entry in ledger.entries(bin=bin, kinds=("count", "recount")):
-        if (since and entry.at <= since) or (until and entry.at > until):
-            continue
-        match entry.body:
-            case Counted() as body if counted is None or entry.at >= counted[0]:
-                counted = entry.at, body
-            case Recounted(where="bin") as body if recounted is None or entry.at >= recounted[0]:
-                recounted = entry.at, body
-    return counted and counted[1], recounted and recounted[1]
+def _known(ledger: Ledger, bin: str, name: str, at: datetime) -> _Known:
+    """What was found in a tote until the next consignment that declares it; and where one did so before, not before
+    this one does: what was found in between may be of either."""
+    entries = list(ledger.entries(bin=bin, kinds=("consignment", "count", "recount", "movement")))
+    others = [one.at for one in entries if isinstance(one.body, Declared) and one.consignment != name]
+    begin = at if any(one < at for one in others) else None
+    end = min((one for one in others if one > at), default=None)
+    within = [one for one in entries if (begin is None or one.at >= begin) and (end is None or one.at < end)]
+    within.sort(key=lambda one: (one.at, one.seq or 0))
+    counts = [one for one in within if isinstance(one.body, Counted)]
+    recounts = [one for one in within if isinstance(one.body, Recounted) and one.body.where == "bin"]
+    count, recount = (some[-1] if some else None for some in (counts, recounts))
+
+    def moved(after: Entry | None) -> int:
+        moves = (one.body.delta for one in within if after and one.at > after.at and isinstance(one.body, Moved))
+        return sum(moves)
+
+    return _Known(count, recount, moved(count), moved(recount))
+
+
+def _verdict(known: _Known, body: Declared, policy: Policy, rules: Mapping[str, Rule]) -> Verdict | None:
+    """The verdict on what is declared, less what was moved since the photo; None without a photo."""
+    if known.count is None or not isinstance(known.count.body, Counted):
+        return None
+    counted, quantity = known.count.body, body.quantity - known.moved_since_count
+    record = BinRecord(max(quantity, 0), () if known.moved_since_count else body.items)
+    return verify(counted.count, record, policy, rules.get(counted.bundle))
+
+
+def _recounted(known: _Known, verdict: Verdict | None) -> int | None:
+    """What is in a tote by the recount at it, and what was moved since; None without one, or where a later photo says
+    otherwise."""
+    if known.recount is None or not isinstance(known.recount.body, Recounted):
+        return None
+    later = known.count is not None and known.count.at > known.recount.at
+    if later and verdict is not None and verdict.verdict in ("short", "over"):
+        return None
+    return known.recount.body.quantity + known.moved_since_recount
+
+
+def _tote(
+    bin: str, body: Declared, verdict: Verdict | None, recounted: int | None, policy: Policy, run: str
+) -> Tote:  # fmt: skip
+    told = None if verdict is None else verdict.p_right
+    unseen = 1 - (policy.assumed_rate if policy.wrong_rate is None else policy.wrong_rate)
+    right = None if recounted is None else recounted == body.quantity
+    passes = verdict is not None and verdict.passes
+    minutes = policy.minutes(body.quantity)
+    return Tote(bin, body.quantity, unseen if told is None else told, passes, right, minutes, run)
+
+
+def _judged(count: Entry, name: str, body: Declared, verdict: Verdict, who: str) -> Entry:
+    """A verdict as it is entered: once for what was declared and what came of it."""
+    told = Judged(count.key, verdict.verdict, verdict.p_right, verdict.expected, verdict.count, verdict.interval,
+                  verdict.reason, verdict.change, verdict.bound, verdict.worth)  # fmt: skip
+    key = keyed("verdict", count.key, name, body.quantity, told)
+    return Entry(key, count.bin, count.at, who, told, name)
 
 
 def _not_advised(ledger: Ledger, name: str, declared: Mapping[str, object]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binventory.cli import terminal
-from binventory.cli.booking import BookOption, SiteOption, opened, percent
+from binventory.cli.booking import BookOption, SiteOption, WhoOption, named, opened, percent
 from binventory.cli.data import JsonOption
 from binventory.cli.keeping import EPCIS, write_json
 from binventory.cli.recording import WholeOption, enter, read
@@ -44,6 +44,7 @@ def consign(
         ),
     ] = None,
     whole: WholeOption = False,
+    who: WhoOption = None,
     site: SiteOption = None,
     book: BookOption = None,
     as_json: JsonOption = False,
@@ -62,7 +63,7 @@ def consign(
     with opened(site, book) as desk:
         enter(desk, entries)
         share = desk.site.policy.max_wrong if max_wrong is None else max_wrong
-        found = [consigning.weighed(desk.ledger, name, desk.site.policy, share) for name in names]
+        found = [consigning.weighed(desk.ledger, name, desk.site.policy, share, named(who)) for name in names]
     if discrepancies:
         _write_discrepancies(discrepancies, found)
     for one in found:
