@@ -14,7 +14,7 @@ from binventory.book.store import Ledger
 from binventory.deciding.policy import Policy
 from binventory.deciding.rule import Rule
 from binventory.errors import MissingError
-from binventory.records import LEVELS, Count, Item
+from binventory.records import LEVELS, TAIL, Count, Item
 
 POLICY = Policy()
 NOON = datetime(2026, 1, 12, 12, tzinfo=UTC)
@@ -32,7 +32,9 @@ def rule() -> Rule:
 def seen(sure: int, share: float = 0.999) -> Count:
     """A count that is ``share`` sure."""
     rest = (1 - share) / (LEVELS - 1)
-    return Count(tuple(share if k == sure else rest for k in range(LEVELS)), 30.0, (sure, sure))
+    return Count(
+        tuple(share if k == sure else rest for k in range(LEVELS)), 30.0, (sure, sure if sure < TAIL else None)
+    )
 
 
 def declare(ledger: Ledger, name: str, totes: dict[str, int], at: datetime = NOON) -> None:
@@ -111,7 +113,7 @@ def test_what_was_moved_since_counts(ledger: Ledger, shot: Callable[..., None]) 
 def test_a_later_photo_that_shows_otherwise_asks_for_another_recount(ledger: Ledger, shot: Callable[..., None]) -> None:
     declare(ledger, "OUT-1", {"T1": 30})
     recount(ledger, "T1", 30, NOON + HOUR)
-    shot(ledger, "T1", 21, NOON + 2 * HOUR, 0.5)
+    shot(ledger, "T1", TAIL, NOON + 2 * HOUR, 0.5)
     assert weighed(ledger).release.release == ("T1",)
     shot(ledger, "T1", 1, NOON + 3 * HOUR)
     found = weighed(ledger)

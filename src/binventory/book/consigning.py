@@ -57,9 +57,10 @@ class _Known:
 def weighed(ledger: Ledger, name: str, policy: Policy, max_wrong: float, who: str) -> Consigned:
     """What of a consignment may leave, at most ``max_wrong`` (0..1) of it wrong. Verdicts that are new are entered.
 
-    A tote is known by what was found in it while it is this consignment's: a person's recount at it, else its latest photo, held against what is declared; a photo that says otherwise after a
-    recount asks for another. Photos of totes that share an article depend on each other, as those of a run do; of totes
-    without lines nothing is known, so they all do.
+    A tote is known by what was found in it while it is this consignment's: a person's recount at it, else its latest
+    photo, held against what is declared; a photo that says otherwise after a recount asks for another. Photos of totes
+    that share an article depend on each other, as those of a run do; of totes without lines nothing is known, so they
+    all do.
 
     Raises MissingError where the book has no such consignment.
     """
