@@ -203,3 +203,15 @@ def test_people_who_adjust_at_once_adjust_once(book: str, tmp_path: Path) -> Non
             assert len(set(pool.map(adjust, range(6)))) == 1
         assert ledger.state("A-1").quantity == 7
         assert list(upkeep.check(ledger)) == []
+
+
+def test_what_is_imported_again_is_known_whatever_else_it_says_and_the_rest_is_entered(ledger: Ledger) -> None:
+    first = [Entry(f"e-{n}", "A-1", hour(n), "wms", Expected(n, source="mon.csv")) for n in range(700)]
+    assert acts.imported(ledger, first) == 700
+    again = [replace(one, at=hour(0), body=Expected(9, source="tue.csv")) for one in first]
+    new = Entry("new", "A-1", hour(3), "wms", Moved(1))
+    assert acts.imported(ledger, [*again, new, replace(new, body=Moved(2))]) == 1
+    assert [one.body for one in ledger.entries(after=698)] == [Expected(699, source="mon.csv"), Moved(1)]
+    with pytest.raises(RecordError):
+        acts.imported(ledger, [replace(new, key="good"), replace(new, key="bad", who="")])
+    assert ledger.entry("good") is None

@@ -69,6 +69,20 @@ class Variance:
                 "needs_approval": self.needs_approval}  # fmt: skip
 
 
+def imported(ledger: Ledger, entries: Sequence[Entry]) -> int:
+    """Enter what other systems tell, all of it or nothing; how many entries were new.
+
+    What the book has of a key is known, whatever else the entry says; of a key that comes twice the first is entered.
+    Raises RecordError where an entry is malformed.
+    """
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        first.setdefault(entry.key, entry)
+    with ledger.writing() as writing:
+        known = writing.known(list(first))
+        return len(writing.append(*(entry for key, entry in first.items() if key not in known)))
+
+
 def counted(ledger: Ledger, shot: Shot, count: Count, bundle: Bundled, policy: Policy) -> Verdict:
     """Keep a photo, enter its count, and judge the bin's record as of the photo's time.
 

@@ -141,6 +141,11 @@ class Writing:
         """As ``Ledger.entry``."""
         return _entry(self._connection, key)
 
+    def known(self, keys: Sequence[str]) -> set[str]:
+        """Which of the keys the book has."""
+        wanted = (select(entries.c.key).where(entries.c.key.in_(some)) for some in chunks(keys, _CHUNK))
+        return {key for one in wanted for key in self._connection.scalars(one)}
+
     def timeline(self, bin: str) -> Iterator[Entry]:
         """A bin's entries that its state follows from, by when they were true."""
         return _timelines(self._connection, [bin], None)
