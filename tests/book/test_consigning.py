@@ -9,7 +9,7 @@ import pytest
 
 from binventory.book import acts, consigning
 from binventory.book.acts import Shot
-from binventory.book.entries import Bundled, Declared, Entry, Moved, keyed
+from binventory.book.entries import Bundled, Declared, Entry, Expected, Moved, keyed
 from binventory.book.store import Ledger
 from binventory.deciding.policy import Policy
 from binventory.deciding.rule import Rule
@@ -98,16 +98,52 @@ def test_a_tote_that_is_used_again_is_not_known_by_what_was_found_in_it_before(
     assert weighed(ledger, "OUT-1").release.release == ("T1",)
 
 
-def test_what_was_moved_since_counts(ledger: Ledger, shot: Callable[..., None]) -> None:
-    declare(ledger, "OUT-1", {"T1": 2, "T2": 2})
+def test_what_was_moved_until_it_was_declared_counts(ledger: Ledger, shot: Callable[..., None]) -> None:
     recount(ledger, "T1", 3, NOON + HOUR)
     shot(ledger, "T2", 3)
     for bin in ("T1", "T2"):
         ledger.append([Entry(f"m {bin}", bin, NOON + 2 * HOUR, "wms", Moved(-1))])
+    declare(ledger, "OUT-1", {"T1": 2, "T2": 2}, NOON + 3 * HOUR)
     found = weighed(ledger)
     assert found.release.wrong == ()
     assert found.verdicts["T2"].expected == 3
     assert set(found.release.release) == {"T1", "T2"}
+
+
+def test_what_is_put_away_after_it_was_declared_is_not_missing(ledger: Ledger) -> None:
+    declare(ledger, "OUT-1", {"T1": 5})
+    recount(ledger, "T1", 5, NOON + HOUR)
+    ledger.append([Entry("put away", "T1", NOON + 2 * HOUR, "wms", Moved(-5))])
+    assert weighed(ledger).release.release == ("T1",)
+    assert weighed(ledger).discrepancies == ()
+
+
+@pytest.mark.parametrize(("said", "goes"), [(5, ("T1",)), (2, ())])
+def test_a_recount_holds_until_a_record_says_that_something_else_happened(
+    said: int, goes: tuple[str, ...], ledger: Ledger
+) -> None:
+    recount(ledger, "T1", 5, NOON)
+    ledger.append([Entry("e", "T1", NOON + HOUR, "wms", Expected(said))])
+    declare(ledger, "OUT-1", {"T1": 5}, NOON + 2 * HOUR)
+    assert weighed(ledger).release.release == goes
+
+
+def test_a_recount_for_a_consignment_is_that_ones_whenever_it_was_made(ledger: Ledger) -> None:
+    declare(ledger, "OUT-1", {"T1": 5})
+    declare(ledger, "OUT-2", {"T1": 7}, NOON + HOUR)
+    recount(ledger, "T1", 5, NOON + 2 * HOUR, "OUT-1")
+    assert weighed(ledger, "OUT-1").release.release == ("T1",)
+    assert weighed(ledger, "OUT-2").release.recount == ("T1",)
+
+
+def test_a_verdict_that_comes_back_stands_again(ledger: Ledger, shot: Callable[..., None]) -> None:
+    declare(ledger, "OUT-1", {"T1": 2})
+    shot(ledger, "T1", 2)
+    for policy in (POLICY, Policy(bound=0.01), POLICY):
+        consigning.weighed(ledger, "OUT-1", policy, 0.05, "lead")
+    held = ledger.state("T1").held
+    assert held is not None
+    assert held.verdict == "match"
 
 
 def test_a_later_photo_that_shows_otherwise_asks_for_another_recount(ledger: Ledger, shot: Callable[..., None]) -> None:

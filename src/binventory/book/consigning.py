@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from binventory.book.entries import Bundled, Counted, Declared, Entry, Judged, Moved, Recounted, keyed
+from binventory.book.entries import Bundled, Counted, Declared, Entry, Expected, Judged, Moved, Recounted, keyed
 from binventory.book.exchange.discrepancies import Discrepancy, discrepancies
 from binventory.book.store import Ledger
 from binventory.deciding.consignment import Release, Tote, consign
@@ -15,6 +15,9 @@ from binventory.deciding.rule import Rule
 from binventory.deciding.verify import verify
 from binventory.errors import MissingError
 from binventory.records import BinRecord, Verdict
+
+_TELLING = ("consignment", "count", "recount", "movement", "expectation")
+"""The kinds of entry that tell what is in a tote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ class Consigned:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the book knows of a tote in a consignment: its latest count and the latest recount at it, and the movements
-    since each, in items."""
+    """What the book knows of a tote in a consignment: its latest count and the latest recount at it, and what was moved
+    between each and the declaration, in items."""
 
     count: Entry | None
     recount: Entry | None
@@ -83,7 +86,7 @@ def weighed(ledger: Ledger, name: str, policy: Policy, max_wrong: float, who: st
             found[bin] = recounted
         totes.append(_tote(bin, body, verdict, recounted, policy, runs[bin]))
         if verdict is not None and known.count is not None:
-            ledger.append([_judged(known.count, name, body, verdict, who)])
+            _enter(ledger, known.count, name, verdict, who)
     dependence = max((rule.dependence for rule in rules.values()), default=0.0)
     stray = _not_advised(ledger, name, declared)
     told = discrepancies([entry for entry, _ in declared.values()], found | stray)
@@ -117,24 +120,51 @@ def together(items: Mapping[str, Sequence[object]]) -> dict[str, str]:
     return {bin: root(bin) for bin in items}
 
 
-def _known(ledger: Ledger, bin: str, name: str, at: datetime) -> _Known:
-    """What was found in a tote until the next consignment that declares it; and where one did so before, not before
-    this one does: what was found in between may be of either."""
-    entries = list(ledger.entries(bin=bin, kinds=("consignment", "count", "recount", "movement")))
+def _known(ledger: Ledger, bin: str, name: str, declared: datetime) -> _Known:
+    """What was found in a tote while it is this consignment's.
+
+    What names a consignment is that one's. What names none counts until the next consignment declares the tote; and
+    where one did so before, not before this one does, since what was found in between may be of either.
+    """
+    entries = sorted(ledger.entries(bin=bin, kinds=_TELLING), key=lambda one: (one.at, one.seq or 0))
+    begin = min(one.at for one in entries if isinstance(one.body, Declared) and one.consignment == name)
     others = [one.at for one in entries if isinstance(one.body, Declared) and one.consignment != name]
-    begin = at if any(one < at for one in others) else None
-    end = min((one for one in others if one > at), default=None)
-    within = [one for one in entries if (begin is None or one.at >= begin) and (end is None or one.at < end)]
-    within.sort(key=lambda one: (one.at, one.seq or 0))
-    counts = [one for one in within if isinstance(one.body, Counted)]
-    recounts = [one for one in within if isinstance(one.body, Recounted) and one.body.where == "bin"]
-    count, recount = (some[-1] if some else None for some in (counts, recounts))
+    after = begin if any(one < begin for one in others) else None
+    end = min((one for one in others if one > begin), default=None)
 
-    def moved(after: Entry | None) -> int:
-        moves = (one.body.delta for one in within if after and one.at > after.at and isinstance(one.body, Moved))
-        return sum(moves)
+    def ours(one: Entry) -> bool:
+        if one.consignment is not None:
+            return one.consignment == name
+        return (after is None or one.at >= after) and (end is None or one.at < end)
 
-    return _Known(count, recount, moved(count), moved(recount))
+    counts = [one for one in entries if isinstance(one.body, Counted) and ours(one)]
+    recounts = [one for one in entries if isinstance(one.body, Recounted) and one.body.where == "bin" and ours(one)]
+    count, recount = (
+        some[-1] if some and _holds(ledger, some[-1], entries, declared) else None for some in (counts, recounts)
+    )
+    return _Known(count, recount, *(_moved(entries, one, declared) for one in (count, recount)))
+
+
+def _moved(entries: Sequence[Entry], since: Entry | None, until: datetime) -> int:
+    """The movements behind an entry, up to a time, in items."""
+    moves = (one.body.delta for one in entries if since and since.at < one.at <= until and isinstance(one.body, Moved))
+    return sum(moves)
+
+
+def _holds(ledger: Ledger, found: Entry, entries: Sequence[Entry], declared: datetime) -> bool:
+    """Whether what was found in a bin still is when it is declared: no record set since then says that something
+    happened which nobody entered as a movement."""
+    later = [one for one in entries if isinstance(one.body, Expected) and found.at < one.at <= declared]
+    if not later:
+        return True
+    last = later[-1]
+    assert isinstance(last.body, Expected)
+    if isinstance(found.body, Recounted):
+        then: int | None = found.body.quantity
+    else:
+        record = ledger.record_at(found.bin or "", found.at)
+        then = None if record is None else record.quantity
+    return then is None or last.body.quantity == then + _moved(entries, found, last.at)
 
 
 def _verdict(known: _Known, body: Declared, policy: Policy, rules: Mapping[str, Rule]) -> Verdict | None:
@@ -168,12 +198,18 @@ def _tote(
     return Tote(bin, body.quantity, unseen if told is None else told, passes, right, minutes, run)
 
 
-def _judged(count: Entry, name: str, body: Declared, verdict: Verdict, who: str) -> Entry:
-    """A verdict as it is entered: once for what was declared and what came of it."""
+def _enter(ledger: Ledger, count: Entry, name: str, verdict: Verdict, who: str) -> None:
+    """Enter a verdict on a count for a consignment, unless it is the one that stands."""
     told = Judged(count.key, verdict.verdict, verdict.p_right, verdict.expected, verdict.count, verdict.interval,
                   verdict.reason, verdict.change, verdict.bound, verdict.worth)  # fmt: skip
-    key = keyed("verdict", count.key, name, body.quantity, told)
-    return Entry(key, count.bin, count.at, who, told, name)
+    bin = count.bin or ""
+    if ledger.state(bin).held == told:
+        return
+    with ledger.writing() as writing:
+        ours = (one for one in writing.timeline(bin) if one.consignment == name)
+        given = [(one.seq or 0, one.body) for one in ours if isinstance(one.body, Judged) and one.body.of == count.key]
+        if not given or max(given, key=lambda one: one[0])[1] != told:
+            writing.append(Entry(keyed("verdict", count.key, name, len(given)), bin, count.at, who, told, name))
 
 
 def _not_advised(ledger: Ledger, name: str, declared: Mapping[str, object]) -> dict[str, int]:
@@ -181,5 +217,5 @@ def _not_advised(ledger: Ledger, name: str, declared: Mapping[str, object]) -> d
     return {
         one.bin: one.body.quantity
         for one in ledger.entries(consignment=name, kinds=("recount",))
-        if isinstance(one.body, Recounted) and one.bin is not None and one.bin not in declared
+        if isinstance(one.body, Recounted) and one.body.where == "bin" and one.bin and one.bin not in declared
     }

@@ -53,7 +53,7 @@ def verify(
     """
     counter, bundled = counter_for(bundle, endpoint)
     errors: list[BinventoryError] = []
-    latest: dict[str | None, tuple[datetime, str, Verdict]] = {}
+    latest: dict[tuple[str | None, str], tuple[datetime, str, Verdict]] = {}
     with opened(site, book) as desk:
         addresses = list(counting.addresses(photos))
         outcomes = terminal.tracked(counting.counted(counter, addresses), "counting", len(addresses))
@@ -69,13 +69,14 @@ def verify(
                 else:
                     terminal.say(f"rejected: {error}")
                 continue
-            if found not in latest or at >= latest[found][0]:
-                latest[found] = (at, photo.name, verdict)
+            of = (found, "" if found else photo.name)  # a photo without a bin speaks for itself
+            if of not in latest or at >= latest[of][0]:
+                latest[of] = (at, photo.name, verdict)
     if as_json:
-        for found, (_, name, verdict) in latest.items():
+        for (found, _), (_, name, verdict) in latest.items():
             terminal.print_json(verdict.as_row(found, name))
     elif latest:
-        terminal.print_table(COLUMNS, (cells(found, verdict) for found, (_, _, verdict) in latest.items()))
+        terminal.print_table(COLUMNS, (cells(found, verdict) for (found, _), (_, _, verdict) in latest.items()))
     failed = not all(verdict.passes for _, _, verdict in latest.values())
     raise typer.Exit(terminal.status_of(errors) or int(failed))
 
