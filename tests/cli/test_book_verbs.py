@@ -124,6 +124,27 @@ def test_a_photo_whose_bin_nobody_tells_is_refused_with_the_way_out_and_the_othe
     assert (named["bin"], named["expected"], named["verdict"], named["p_right"]) == ("Z-9", None, "recount", None)
 
 
+def test_photos_without_bins_each_speak_for_themselves(here: Path, bins: Path, site: Path) -> None:
+    for number in (2, 3):
+        shutil.copy(bins / "bin-images" / f"0000{number}.jpg", here / f"IMG_{number}.jpg")
+    done = binventory("verify", "IMG_2.jpg", "IMG_3.jpg", "--quantity", 2, "--bundle", site, "--json", cwd=here)
+    assert [(row["bin"], row["photo"]) for row in rows(done)] == [(None, "IMG_2.jpg"), (None, "IMG_3.jpg")]
+    assert rows(binventory("stock", "--json", cwd=here)) == []
+
+
+def test_how_many_of_what_passed_may_be_wrong_is_said_where_a_rate_is_declared(
+    here: Path, bins: Path, site: Path
+) -> None:
+    records(here, bins, range(1, 3))
+    binventory("expect", "records.csv", cwd=here)
+    photo = bins / "bin-images" / "00001.jpg"
+    binventory("verify", photo, "--bundle", "open", cwd=here)
+    asked = ("stock", "--accuracy", "--json")
+    assert rows(binventory(*asked, cwd=here))[0]["wrong_among_passed"] is None
+    (here / "sure.toml").write_text('[book]\nurl = "site.db"\n[policy]\nwrong_rate = 0.02\n')
+    assert 0 < rows(binventory(*asked, "--site", "sure.toml", cwd=here))[0]["wrong_among_passed"] < 0.1
+
+
 def test_bad_rows_are_told_one_by_one_and_the_good_kept_or_nothing_by_choice(here: Path) -> None:
     (here / "wms.csv").write_text("Location;Qty\nA-1;3\nA-2;many\nA-3;-1\nA-4;4\n")
     whole = binventory("expect", "wms.csv", "--all-or-nothing", cwd=here)

@@ -15,6 +15,7 @@ from binventory.records import shown, span
 
 if TYPE_CHECKING:
     from binventory.book.entries import Entry
+    from binventory.book.views import Accuracy
 
 
 def stock(
@@ -140,7 +141,25 @@ def _print_accuracy(desk: Desk, as_json: bool) -> None:
     from binventory.book import views
 
     found = views.accuracy(desk.ledger)
+    wrong = _wrong_among_passed(desk, found)
     if as_json:
-        terminal.print_json(found.as_row())
+        terminal.print_json(found.as_row() | {"wrong_among_passed": wrong})
         return
     terminal.print_table(("", "counted", "right", "accuracy"), found.rows())
+    if wrong is not None:
+        terminal.say(f"note: of the records that passed without a look at most {percent(wrong)} are wrong, at the "
+                     "wrong_rate of the policy or what recounts speak for, whichever is more")  # fmt: skip
+
+
+def _wrong_among_passed(desk: Desk, found: Accuracy) -> float | None:
+    """How many of what passed may be wrong, by the worst rule that counts were made with; None where the site declares
+    no rate, or nothing can pass."""
+    from binventory.book.entries import Bundled
+    from binventory.deciding import risk
+    from binventory.deciding.rule import Rule
+
+    bundles = (one.body for one in desk.ledger.entries(kinds=("bundle",)))
+    rules = [Rule.from_bytes(one.rule.encode()) for one in bundles if isinstance(one, Bundled) and one.rule]
+    wrong, counted = found.bins.counted - found.bins.right, found.bins.counted
+    told = [risk.wrong_among_passed(rule, desk.site.policy, wrong, counted) for rule in rules]
+    return max((one for one in told if one is not None), default=None)
