@@ -89,8 +89,9 @@ test: install-dev ## Run the tests on two processes, those of training aside
 test-train: install-dev install-train ## Run the tests of training; one that is left out fails
 	BINVENTORY_TRAIN=required $(BIN)/python -m pytest -m train
 
-soak: install-dev ## Read 50,000 damaged and hostile files, as the tests do 2,000; then image-check
-	BINVENTORY_SOAK=50000 $(BIN)/python -m pytest -s tests/test_photo_hostile.py
+soak: install-dev ## Read 50,000 hostile files, kill the book's writers 1,000 times and watch 100 times; then image-check
+	BINVENTORY_SOAK=50000 $(BIN)/python -m pytest -s tests/test_photo_hostile.py tests/book/test_killed.py
+	BINVENTORY_KILLS=100 $(BIN)/python -m pytest -s tests/book/test_watch.py -k killed
 	$(MAKE) image-check
 
 image-check: install-dev ## Run the Dockerfile's steps in a bare Debian root and count a photo there (root, debootstrap)
