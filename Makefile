@@ -103,8 +103,9 @@ check: install-dev ## Lint, types, and what may import what
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# benchmarks/tamper.py judges verdicts on real photos alone, and wants to be told where they are.
 bench: install-dev install-train ## Measure speed, as ratios in one run
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/tamper.py, $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 docs: install-dev ## Write the command reference from the commands themselves
 	$(BIN)/python docs/reference.py
