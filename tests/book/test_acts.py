@@ -211,7 +211,7 @@ def test_what_is_imported_again_is_known_whatever_else_it_says_and_the_rest_is_e
     again = [replace(one, at=hour(0), body=Expected(9, source="tue.csv")) for one in first]
     new = Entry("new", "A-1", hour(3), "wms", Moved(1))
     assert acts.imported(ledger, [*again, new, replace(new, body=Moved(2))]) == 1
-    assert [one.body for one in ledger.entries(after=698)] == [Expected(699, source="mon.csv"), Moved(1)]
+    assert [one.body for one in ledger.entries(after=699)] == [Expected(699, source="mon.csv"), Moved(1)]
     with pytest.raises(RecordError):
         acts.imported(ledger, [replace(new, key="good"), replace(new, key="bad", who="")])
     assert ledger.entry("good") is None
