@@ -197,6 +197,69 @@ def test_a_movement_that_comes_late_explains_a_variance(here: Path) -> None:
     assert (stock["quantity"], stock["recounted"], stock["variance"]) == (8, 8, 0)
 
 
+def entered(done: subprocess.CompletedProcess[str]) -> tuple[int, int]:
+    """How many entries were new and how many known."""
+    first = rows(done)[0]
+    return first["entered"], first["known"]
+
+
+def test_movements_that_come_again_move_nothing(here: Path) -> None:
+    log = b"bin,delta,reference\nA-1,-2,PICK-7\nA-1,-1,\nA-1,-1,\n"
+    (here / "log.csv").write_bytes(log)
+    first = binventory("move", "log.csv", "--json", cwd=here)
+    assert entered(first) == (3, 0)
+    assert "log.csv: 2 rows have neither a time nor a reference" in first.stderr
+    shutil.copy(here / "log.csv", here / "copy.csv")
+    os.utime(here / "copy.csv", (1_700_000_000, 1_700_000_000))
+    assert entered(binventory("move", "copy.csv", "--json", cwd=here)) == (0, 3)
+    assert entered(binventory("move", "-", "--json", cwd=here, stdin=log)) == (0, 3)
+    (here / "grown.csv").write_text("bin,delta,reference\nA-1,-2,PICK-7\nA-1,4,PUT-1\n")
+    assert entered(binventory("move", "grown.csv", "--json", cwd=here)) == (1, 1)
+    binventory("book", "export", "--out", "all.csv", "--kind", "movement", "--as-imported", cwd=here)
+    assert entered(binventory("move", "all.csv", "--json", cwd=here)) == (0, 4)
+
+
+def test_one_record_that_the_book_has_from_another_file_keeps_no_other_out(here: Path) -> None:
+    (here / "mon.csv").write_text("bin,quantity,at\nA-1,3,2026-01-12T06:00:00Z\n")
+    (here / "tue.csv").write_text("bin,quantity,at\nA-1,3,2026-01-12T06:00:00Z\nA-2,4,2026-01-13T06:00:00Z\n")
+    assert entered(binventory("expect", "mon.csv", "--json", cwd=here)) == (1, 0)
+    assert entered(binventory("expect", "tue.csv", "--json", cwd=here)) == (1, 1)
+    assert len(rows(binventory("stock", "--json", cwd=here))) == 2
+    move = "bin,delta,reason,at\nA-1,-1,{},2026-01-13T06:00:00Z\nA-2,{},,2026-01-14T06:00:00Z\n"
+    (here / "moves.csv").write_text(move.format("picked", 1))
+    assert entered(binventory("move", "moves.csv", "--json", cwd=here)) == (2, 0)
+    (here / "moves.csv").write_text(move.format("stolen", 2))
+    assert entered(binventory("move", "moves.csv", "--json", cwd=here)) == (1, 1)
+
+
+@pytest.mark.parametrize("words", [(), ("--all-or-nothing",)])
+def test_a_large_import_is_entered_to_the_last_row(words: tuple[str, ...], here: Path) -> None:
+    lines = [f"A-{number},{number % 20},2026-01-12T06:00:00Z\n" for number in range(2_100)]
+    (here / "wms.csv").write_text("bin,quantity,at\n" + "".join(lines))
+    assert entered(binventory("expect", "wms.csv", *words, "--json", cwd=here)) == (2_100, 0)
+    assert entered(binventory("expect", "wms.csv", *words, "--json", cwd=here)) == (0, 2_100)
+
+
+def test_a_consignment_that_comes_again_is_no_other_and_what_it_says_last_stands(here: Path) -> None:
+    asn = here / "OUT-8.csv"
+    for day, quantity in enumerate((5, 6, 5, 5)):
+        asn.write_text(f"bin,quantity\nT-1,{quantity}\n")
+        os.utime(asn, (1_760_000_000 + day * 86_400, 1_760_000_000 + day * 86_400))
+        assert binventory("consign", asn, cwd=here).returncode == 1
+        assert binventory("consign", asn, cwd=here).returncode == 1
+    binventory("book", "export", "--out", "said.csv", "--kind", "consignment", cwd=here)
+    said = [row["quantity"] for row in csv.DictReader((here / "said.csv").read_text().splitlines())]
+    assert said == ["5", "6", "5", "5"]
+
+
+def test_a_consignment_that_is_piped_in_names_itself(here: Path) -> None:
+    unnamed = binventory("consign", "-", cwd=here, stdin=b"bin,quantity\nT-1,5\n")
+    assert unnamed.returncode == 3
+    assert "names no consignment" in unnamed.stderr and "Try: " in unnamed.stderr
+    named = binventory("consign", "-", "--json", cwd=here, stdin=b"bin,quantity,consignment\nT-1,5,OUT-9\n")
+    assert rows(named)[0]["consignment"] == "OUT-9"
+
+
 def test_what_may_leave_of_a_consignment_grows_with_what_people_found(here: Path, bins: Path, site: Path) -> None:
     told = records(here, bins, range(1, 11))
     shutil.move(here / "records.csv", here / "OUT-7.csv")

@@ -61,7 +61,7 @@ def consign(
     entries, bad = read([file], imports.read_consignment, whole)
     names = list(dict.fromkeys(one.consignment for one in entries if one.consignment))
     with opened(site, book) as desk:
-        enter(desk, entries)
+        enter(desk, entries, whole)
         share = desk.site.policy.max_wrong if max_wrong is None else max_wrong
         found = [consigning.weighed(desk.ledger, name, desk.site.policy, share, named(who)) for name in names]
     if discrepancies:

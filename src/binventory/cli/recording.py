@@ -12,6 +12,7 @@ from binventory.cli import terminal
 from binventory.cli.booking import BookOption, Desk, SiteOption, opened, reverify
 from binventory.cli.data import JsonOption
 from binventory.errors import InputError
+from binventory.flow import chunks
 
 if TYPE_CHECKING:
     from binventory.book.entries import Entry
@@ -26,6 +27,7 @@ FilesArgument = Annotated[
 ]
 WholeOption = Annotated[bool, typer.Option("--all-or-nothing", help="Enter nothing where a single row is bad.")]
 _BAD_TOLD = 20
+_TOGETHER = 2_000
 
 
 def expect(
@@ -69,13 +71,13 @@ def _take_over(
 ) -> None:
     entries, bad = read(files, reader, whole)
     with opened(site, book) as desk:
-        tell(enter(desk, entries), bad, as_json)
+        tell(enter(desk, entries, whole), bad, as_json)
         reverify(desk)
     raise typer.Exit(terminal.status_of(one.error for _, one in bad))
 
 
 def read(files: Sequence[str], reader: Reader, whole: bool) -> tuple[list[Entry], list[tuple[str, Bad]]]:
-    """The entries of files' rows, and the rows that are bad, each told.
+    """The entries of files' rows, and the rows that are bad, each told; so is what to know of the others.
 
     Raises InputError where a row is bad and all or nothing was asked for.
     """
@@ -85,6 +87,8 @@ def read(files: Sequence[str], reader: Reader, whole: bool) -> tuple[list[Entry]
         found = reader(file, datetime.now(UTC))
         entries += found.entries
         bad += [(file, one) for one in found.bad]
+        for note in found.notes:
+            terminal.say(f"note: {file}: {note}")
     for file, one in bad[:_BAD_TOLD]:
         terminal.say(f"rejected: {file}, line {one.line}: {one.error}")
     if bad[_BAD_TOLD:]:
@@ -95,9 +99,13 @@ def read(files: Sequence[str], reader: Reader, whole: bool) -> tuple[list[Entry]
     return entries, bad
 
 
-def enter(desk: Desk, entries: Sequence[Entry]) -> dict[str, int]:
-    """Enter them, all in one, and say how many were new and how many known."""
-    new = sum(desk.ledger.append(terminal.tracked(entries, "entering", len(entries))))
+def enter(desk: Desk, entries: Sequence[Entry], whole: bool = False) -> dict[str, int]:
+    """Enter them and say how many were new and how many known: some at a time, so that others may write in between,
+    or, ``whole``, all or none."""
+    from binventory.book import acts
+
+    tracked = terminal.tracked(entries, "entering", len(entries))
+    new = sum(acts.imported(desk.ledger, some) for some in chunks(tracked, len(entries) if whole else _TOGETHER))
     return {"entered": new, "known": len(entries) - new}
 
 
@@ -113,9 +121,11 @@ def tell(counts: dict[str, int], bad: Sequence[tuple[str, Bad]], as_json: bool) 
 
 
 def lines_of(given: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """``SKU=N`` as a SKU and how many there are. Raises InputError."""
+    """``SKU=N`` as a SKU, called as in an import, and how many there are. Raises InputError."""
+    from binventory.book.exchange import fields
+
     for one in given:
         sku, equals, number = one.rpartition("=")
         if not (equals and sku and number.isascii() and number.isdigit() and int(number) <= 100_000):
             raise InputError(f"The line {one!r} does not read", "a line is SKU=N, N from 0 to 100,000", "--line SKU=3")
-        yield sku, int(number)
+        yield fields.needed(fields.identity({"sku": sku}, "sku"), "sku"), int(number)

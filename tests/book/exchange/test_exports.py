@@ -111,8 +111,8 @@ def records(kind: str, bins: dict[str, tuple[int, list[Item]]]) -> list[Entry]:
         rows += [own | {name: getattr(item, name) for name in ("quantity", *imports.ITEM)} for item in items]
     lines = list(enumerate(rows, 2))
     if kind == "expectation":
-        return list(imports.expectations(lines, "stock.csv", NOW).entries)
-    return list(imports.consignment(lines, "asn.csv", NOW, "C 1").entries)
+        return list(imports.expectations(lines, imports.Origin("stock.csv", NOW, NOW, "")).entries)
+    return list(imports.consignment(lines, imports.Origin("asn.csv", NOW, NOW, ""), "C 1").entries)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -139,7 +139,7 @@ def test_movements_leave_as_they_are_imported(
 ) -> None:
     names = ("bin", "delta", "sku", "gtin", "reference")
     rows: list[Any] = [dict(zip(names, move, strict=True)) for move in moves]
-    entries = imports.movements(enumerate(rows, 2), "m.csv", NOW).entries
+    entries = imports.movements(enumerate(rows, 2), imports.Origin("m.csv", NOW, NOW, "0" * 64)).entries
     with tempfile.TemporaryDirectory() as folder:
         exports.write_imported(f"{folder}/m{ending}", "movement", entries)
         assert imports.read_movements(f"{folder}/m{ending}", NOW).entries == entries

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from binventory.book.entries import Declared, Expected, Moved
 from binventory.book.exchange import gs1, imports, tables
 from binventory.book.exchange.cells import Cell, Line
-from binventory.book.exchange.imports import Read
+from binventory.book.exchange.imports import Origin, Read
 from binventory.errors import InputError, MissingError, RecordError
 
 NOW = datetime(2026, 11, 30, 8, 15, tzinfo=UTC)
@@ -26,12 +28,20 @@ def lines(*rows: dict[str, Cell]) -> list[Line]:
     return list(enumerate(rows, 2))
 
 
+def origin(name: str, digest: str = "0" * 64, at: datetime = NOW) -> Origin:
+    return Origin(name, at, NOW, digest)
+
+
 def expected(*rows: dict[str, Cell]) -> Read:
-    return imports.expectations(lines(*rows), "stock.csv", NOW)
+    return imports.expectations(lines(*rows), origin("stock.csv"))
 
 
-def moved(*rows: dict[str, Cell]) -> Read:
-    return imports.movements(lines(*rows), "moves.csv", NOW)
+def moved(*rows: dict[str, Cell], digest: str = "0" * 64) -> Read:
+    return imports.movements(lines(*rows), origin("moves.csv", digest))
+
+
+def keys(read: Read) -> list[str]:
+    return [entry.key for entry in read.entries]
 
 
 def told(read: Read) -> list[tuple[int, str]]:
@@ -224,13 +234,150 @@ def test_movements_have_a_sign_or_a_direction() -> None:
 
 
 def test_equal_movements_are_several_unless_a_reference_makes_them_one() -> None:
-    plain = moved({"bin": "A", "delta": 1}, {"bin": "A", "delta": 1})
-    assert len({entry.key for entry in plain.entries}) == 2
-    again = moved({"bin": "Z", "delta": 1}, {"bin": "A", "delta": 1}, {"bin": "A", "delta": 1})
-    assert [entry.key for entry in again.entries[1:]] == [entry.key for entry in plain.entries]
+    row: dict[str, Cell] = {"bin": "A", "delta": 1, "at": "2026-11-30T08:15Z"}
+    assert len(set(keys(moved(row, row)))) == 2
+    assert keys(moved({"bin": "Z", "delta": 1}, row, row))[1:] == keys(moved(row, row))
     referred = moved({"bin": "A", "delta": 1, "reference": "PO-1"}, {"bin": "A", "delta": 1, "reference": "PO-1"})
     assert len(referred.entries) == 1
     assert [(line, "line 2 says the same" in text) for line, text in told(referred)] == [(3, True)]
+
+
+def test_a_log_that_grew_by_a_row_brings_one_movement_more() -> None:
+    row: dict[str, Cell] = {"bin": "A", "sku": "X", "delta": -1}
+    told_by: list[dict[str, Cell]] = [
+        {"at": "2026-11-29T08:15Z"}, {"reference": "P-1"}, {"at": "2026-11-29T08:15Z", "reference": "P-1"},
+    ]  # fmt: skip
+    for own in told_by:
+        before = moved(row | own, row | own | {"bin": "B"}, digest="1" * 64)
+        after = moved({"bin": "C", "delta": 1, "at": "2026-11-28"}, *[row | own | {"bin": bin} for bin in "AB"],
+                      digest="2" * 64)  # fmt: skip
+        assert keys(after)[1:] == keys(before)
+        assert before.notes == ()
+
+
+def test_a_movement_of_another_article_is_another() -> None:
+    rows: list[dict[str, Cell]] = [
+        {"bin": "A", "delta": -1, "at": "2026-11-29T08:15Z", "gtin": gtin} for gtin in ("96385074", "036000291452")
+    ]
+    assert not set(keys(moved(rows[0]))) & set(keys(moved(rows[1])))
+
+
+def test_movements_that_nothing_tells_apart_are_known_by_their_files_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = b"bin,delta\nA,1\nA,1\nB,2\n"
+    for name in ("log.csv", "copy.csv"):
+        (tmp_path / name).write_bytes(text)
+    first = imports.read_movements(f"{tmp_path}/log.csv", NOW)
+    assert len(set(keys(first))) == 3
+    assert first.notes == ("3 rows have neither a time nor a reference: in another file they count again",)
+    os.utime(tmp_path / "log.csv", (0, NOW.timestamp() - 1000))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    for address in ("log.csv", "copy.csv", "-"):
+        again = imports.read_movements(address if address == "-" else f"{tmp_path}/{address}", NOW)
+        assert keys(again) == keys(first)
+    (tmp_path / "grown.csv").write_bytes(text + b"C,1\n")
+    assert not set(keys(imports.read_movements(f"{tmp_path}/grown.csv", NOW))) & set(keys(first))
+    assert moved({"bin": "A", "delta": 1}).notes == (
+        "1 row has neither a time nor a reference: in another file it counts again",
+    )
+
+
+def test_a_declaration_on_another_day_is_another_and_on_the_same_day_the_same() -> None:
+    days = [NOW - timedelta(days=ago) for ago in (3, 2, 1)]
+    read = [
+        imports.consignment(lines({"tote": "T1", "qty": quantity}), origin("asn.csv", at=day), "asn")
+        for day, quantity in zip(days, (5, 6, 5), strict=True)
+    ]
+    assert len({key for one in read for key in keys(one)}) == 3
+    again = imports.consignment(lines({"tote": "T1", "qty": 5}), origin("asn (1).csv", "2" * 64, days[0]), "asn")
+    assert keys(again) == keys(read[0])
+
+
+def test_a_label_that_was_told_late_is_a_declaration_of_its_own() -> None:
+    rows: list[dict[str, Cell]] = [{"tote": "T1", "qty": 5, "sscc": sscc} for sscc in (None, "340123450000000000")]
+    plain, labelled = (imports.consignment(lines(row), origin("asn.csv"), "asn") for row in rows)
+    assert keys(plain) != keys(labelled)
+
+
+def test_a_consignment_that_is_piped_in_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def piped(text: bytes, name: str | None = None) -> Read:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        return imports.read_consignment("-", NOW, name)
+
+    with pytest.raises(InputError, match="standard input names no consignment"):
+        piped(b"bin,quantity\nT1,3\n")
+    assert piped(b"bin,quantity\nT1,3\n", "C-1").entries[0].consignment == "C-1"
+    read = piped(b"bin,quantity,shipment\nT1,3,C-2\nT2,3,\n")
+    assert [entry.consignment for entry in read.entries] == ["C-2"]
+    assert [(line, "consignment is missing" in text) for line, text in told(read)] == [(3, True)]
+
+
+def test_a_consignment_is_called_by_its_file(tmp_path: Path) -> None:
+    name = "Büro 7"
+    path = tmp_path / f"{unicodedata.normalize('NFD', name)}.csv"
+    path.write_text("bin,quantity\nT1,3\n")
+    assert imports.read_consignment(str(path), NOW).entries[0].consignment == name
+
+
+def test_names_that_look_alike_are_one() -> None:
+    composed, apart = (unicodedata.normalize(form, "Büro-Ä") for form in ("NFC", "NFD"))
+    rows: list[dict[str, Cell]] = [
+        {"bin": f" {name} ", "sku": name, "quantity": 1, "delta": 1, "reference": name, "at": "2026-11-29"}
+        for name in (composed, apart)
+    ]
+    (entry,) = expected(*rows).entries
+    assert isinstance(entry.body, Expected)
+    assert (entry.bin, [(item.sku, item.quantity) for item in entry.body.items]) == (composed, [(composed, 2)])
+    (first,), (second,) = (moved(row).entries for row in rows)
+    assert first == second
+    spoilt = expected({"bin": composed, "sku": "X", "quantity": 1}, {"bin": apart, "sku": "Y", "quantity": "x"})
+    assert spoilt.entries == ()
+
+
+def test_a_bin_no_photo_could_name_is_told() -> None:
+    read = expected({"bin": "A" * 101, "quantity": 1}, {"bin": "A" * 100, "quantity": 1})
+    assert [entry.bin for entry in read.entries] == ["A" * 100]
+    assert [(line, "it has 101 characters" in text) for line, text in told(read)] == [(2, True)]
+    assert len(told(moved({"bin": "A" * 101, "delta": 1}))) == 1
+    tote = imports.consignment(lines({"tote": "A" * 101, "quantity": 1}), origin("asn.csv"), "asn")
+    assert len(told(tote)) == 1
+
+
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [("2062-11-30", "more than a day ahead"), ("1989-12-31T23:00:00Z", "before 1990"), ("1970-01-01", "before 1990")],
+)
+def test_a_time_that_cannot_be_blocks_no_bin(at: str, why: str) -> None:
+    rows: list[dict[str, Cell]] = [{"bin": "A", "quantity": 1, "delta": 1, "at": at}]
+    tote = imports.consignment(lines(*rows), origin("asn.csv"), "asn")
+    for read in (expected(*rows), moved({"bin": "A", "delta": 1, "at": at}), tote):
+        assert read.entries == ()
+        ((line, text),) = told(read)
+        assert line == 2
+        assert f"time '{at}' cannot be: it is {why}" in text
+
+
+def test_a_clock_may_go_a_day_ahead() -> None:
+    ahead = (NOW + timedelta(hours=23)).isoformat()
+    assert len(expected({"bin": "A", "quantity": 1, "at": ahead}).entries) == 1
+
+
+@pytest.mark.parametrize("seconds", [0, 4_000_000_000])
+def test_a_file_whose_own_time_cannot_be_is_of_now(seconds: int, tmp_path: Path) -> None:
+    path = tmp_path / "stock.csv"
+    path.write_text("bin,quantity\nA,3\n")
+    os.utime(path, (seconds, seconds))
+    assert imports.read_expectations(str(path), NOW).entries[0].at == NOW
+
+
+@pytest.mark.parametrize("column", ["height", "length", "width", "weight", "value"])
+@pytest.mark.parametrize("cell", [1e308, 1_000_000_001, "1000000001", "9e300", 10**400, -1, float("nan")])
+def test_a_size_weight_or_value_that_no_sum_could_hold_is_told(column: str, cell: Cell) -> None:
+    read = expected({"bin": "A", "sku": "X", "quantity": 1, column: cell})
+    assert read.entries == ()
+    assert f"The {column}".lower() in told(read)[0][1].lower()
+    assert len(expected({"bin": "A", "sku": "X", "quantity": 1, column: 1_000_000_000}).entries) == 1
 
 
 def test_a_consignment_has_totes_by_bin_or_sscc() -> None:
@@ -242,7 +389,7 @@ def test_a_consignment_has_totes_by_bin_or_sscc() -> None:
         {"lpn": "T3", "sku": "X", "qty": 2, "sscc": "340123450000000001"},
         {"lpn": "T4", "sku": "X", "qty": 2, "sscc": None},
     )
-    read = imports.consignment(rows, "in/asn-17.csv", NOW)
+    read = imports.consignment(rows, origin("asn-17.csv"), "asn-17")
     assert [(entry.bin, entry.consignment, entry.kind) for entry in read.entries] == [
         ("T1", "asn-17", "consignment"), ("340123450000000017", "asn-17", "consignment"),
         ("T4", "asn-17", "consignment"),
@@ -251,12 +398,12 @@ def test_a_consignment_has_totes_by_bin_or_sscc() -> None:
     assert isinstance(body, Declared)
     assert (body.quantity, body.sscc, len(body.items)) == (3, sscc, 2)
     assert [(line, "would be 0" in text) for line, text in told(read)] == [(5, True)]
-    assert imports.consignment(rows, "asn", NOW, "C-1").entries[0].consignment == "C-1"
+    assert imports.consignment(rows, origin("asn.csv"), "C-1").entries[0].consignment == "C-1"
 
 
 def test_a_file_may_hold_several_consignments() -> None:
     rows = lines({"shipment": "S1", "tote": "T1", "qty": 2}, {"shipment": "S2", "tote": "T1", "qty": 3})
-    read = imports.consignment(rows, "asn.csv", NOW)
+    read = imports.consignment(rows, origin("asn.csv"), "asn")
     assert [(entry.consignment, entry.bin) for entry in read.entries] == [("S1", "T1"), ("S2", "T1")]
 
 
@@ -265,7 +412,7 @@ def test_a_tote_with_two_labels_is_told() -> None:
         {"tote": "T1", "sku": "X", "qty": 2, "sscc": None},
         {"tote": "T1", "sku": "Y", "qty": 3, "sscc": "340123450000000000"},
     )
-    read = imports.consignment(rows, "asn.csv", NOW)
+    read = imports.consignment(rows, origin("asn.csv"), "asn")
     assert read.entries == ()
     assert len(read.bad) == 2
 
@@ -280,12 +427,14 @@ ROW = st.fixed_dictionaries({
 @settings(max_examples=60)
 @given(st.lists(ROW, max_size=12))
 def test_every_row_is_kept_or_told_and_the_same_file_is_the_same_entries(rows: list[dict[str, Cell]]) -> None:
-    for read in (imports.expectations, imports.movements, imports.consignment):
-        first = read(lines(*rows), "f.csv", NOW)
-        again = read(lines(*rows), "f.csv", NOW)
+    def declared(rows: list[Line], origin: Origin) -> Read:
+        return imports.consignment(rows, origin, "f")
+
+    for read in (imports.expectations, imports.movements, declared):
+        first = read(lines(*rows), origin("f.csv"))
+        again = read(lines(*rows), origin("f.csv"))
         assert (first.entries, told(first)) == (again.entries, told(again))
-        keys = [entry.key for entry in first.entries]
-        assert len(keys) == len(set(keys))
+        assert len(keys(first)) == len(set(keys(first)))
         kept = {entry.bin for entry in first.entries}
         lost = {row["bin"] for row in rows if row["bin"] and row["bin"] not in kept}
         assert all(any(row["bin"] == bin for line, row in lines(*rows) if line in dict(told(first))) for bin in lost)

@@ -71,7 +71,7 @@ def movements(entries: Iterable[Entry]) -> Iterator[dict[str, object]]:
     """Movements as the import's rows (``imports.MOVEMENT``)."""
     for entry in entries:
         if isinstance(entry.body, Moved):
-            yield {"bin": entry.bin, "at": stamped(entry.at)} | dataclasses.asdict(entry.body)
+            yield {"bin": entry.bin, "at": stamped(entry.at), "key": entry.key} | dataclasses.asdict(entry.body)
 
 
 IMPORTED = {"expectation": (EXPECTATION, expectations), "movement": (MOVEMENT, movements),

@@ -1,5 +1,7 @@
 """What other systems' tables call their columns, and how their cells read as quantities, times and names. Pure.
 
+Names are taken in Unicode's composed form (NFC), so that what looks alike is one. A time is from 1990 to a day ahead.
+
 A quantity is a whole number from 0 to 100,000: ``12``, ``12.0`` and ``12,00`` are twelve. ``1,200`` and ``12.000`` are
 refused, since they are one number in one country and another in the next. In sizes, weights and values a point is a
 decimal point, and so is a comma (``12,5``) but where three digits follow it (``1,234``), which is refused likewise.
@@ -7,18 +9,21 @@ decimal point, and so is a comma (``12,5``) but where three digits follow it (``
 
 from __future__ import annotations
 
-import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from binventory.book import intake
 from binventory.book.exchange import gs1
 from binventory.book.exchange.cells import Line, Row
 from binventory.errors import InputError, RecordError
 
 MOST = 100_000
 """The highest quantity, and the most that a movement moves."""
+MOST_MEASURE = 1_000_000_000
+"""The highest size, weight and value: sums of a whole site's stay finite."""
 
 T = TypeVar("T")
 
@@ -45,6 +50,7 @@ COLUMNS: Mapping[str, str] = {
     "sscc": "sscc18 sscc_18 sscc_no",
     "consignment": "consignment_id shipment shipment_id delivery delivery_id delivery_note asn asn_id",
     "source": "",
+    "key": "",
 }
 """Every column by its own name, and what other systems call it; read without case, and blanks, ``-``, ``.`` and ``/``
 as ``_``. A column's own name goes before the others."""
@@ -105,12 +111,29 @@ def text(row: Row, column: str) -> str | None:
 
 
 def identity(row: Row, column: str) -> str | None:
-    """What a bin, SKU or reference is called: at most 200 printable characters. Raises RecordError."""
-    found = text(row, column)
+    """What an article, reference or consignment is called: at most 200 printable characters, NFC.
+
+    None where there is none. Raises RecordError.
+    """
+    found = unicodedata.normalize("NFC", text(row, column) or "") or None
     if found and (len(found) > 200 or not found.isprintable()):
         why = f"it has {len(found)} characters" if len(found) > 200 else "it holds signs that do not print"
         raise RecordError(f"The {column} {found[:40]!r} cannot be used", why, "200 printable characters at most")
     return found
+
+
+def bin_name(row: Row, column: str) -> str | None:
+    """The name of a bin or tote, as ``intake.bin_name`` has it; None where there is none. Raises RecordError."""
+    found = text(row, column)
+    if found is None:
+        return None
+    name = intake.bin_name(found)
+    if name is None:
+        long = len(found) > intake.LONGEST_BIN
+        why = f"it has {len(found)} characters" if long else "it holds signs that do not print"
+        raise RecordError(f"The {column} {found[:40]!r} cannot be used", why,
+                          f"{intake.LONGEST_BIN} printable characters at most")  # fmt: skip
+    return name
 
 
 def whole(row: Row, column: str, lowest: int = 0) -> int | None:
@@ -132,37 +155,46 @@ def whole(row: Row, column: str, lowest: int = 0) -> int | None:
 
 
 def measure(row: Row, column: str) -> float | None:
-    """A number of 0 or more; None where there is none. Raises RecordError."""
+    """A number from 0 to 1,000,000,000; None where there is none. Raises RecordError."""
     cell = row.get(column)
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return None
-    number = math.nan
+    number: int | float = -1
     if isinstance(cell, str):
         if _NUMBER.fullmatch(cell.strip().lower()):
             number = float(cell.strip().replace(",", "."))
     elif not isinstance(cell, bool):
-        number = float(cell)
-    if not 0 <= number < math.inf:
-        raise RecordError(f"The {column} {str(cell)[:40]!r} cannot be used", "it is no number of 0 or more",
-                          "write it as in 12.5")  # fmt: skip
-    return number
+        number = cell
+    if not 0 <= number <= MOST_MEASURE:
+        raise RecordError(f"The {column} {str(cell)[:40]!r} cannot be used",
+                          f"it is no number from 0 to {MOST_MEASURE:,}", "write it as in 12.5")  # fmt: skip
+    return float(number)
 
 
-def moment(row: Row, column: str, now: datetime) -> datetime:
-    """A time of ISO 8601 in UTC, one without a zone being local time; ``now`` where there is none.
+def possible(at: datetime, now: datetime) -> bool:
+    """Whether something told by ``now`` can have been true then."""
+    return intake.EARLIEST <= at <= now + intake.FUTURE
 
-    Raises RecordError.
+
+def moment(row: Row, column: str, now: datetime) -> datetime | None:
+    """A time of ISO 8601 in UTC, one without a zone being local time; None where there is none.
+
+    Raises RecordError, also for a time before 1990 or more than a day after ``now``.
     """
     cell = row.get(column)
     if cell is None or (isinstance(cell, str) and not cell.strip()):
-        return now.astimezone(UTC)
+        return None
     try:
         if not isinstance(cell, str):
             raise ValueError
-        return datetime.fromisoformat(cell.strip()).astimezone(UTC)
+        at = datetime.fromisoformat(cell.strip()).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise RecordError(f"The time {str(cell)[:40]!r} cannot be used", "it is not ISO 8601",
                           "write it as in 2026-11-30T08:15:00+01:00") from None  # fmt: skip
+    if not possible(at, now):
+        why = "it is more than a day ahead" if at > now else f"it is before {intake.EARLIEST:%Y}"
+        raise RecordError(f"The time {cell[:40]!r} cannot be", why, "write when it was so")
+    return at
 
 
 def code(row: Row, column: str) -> str | None:

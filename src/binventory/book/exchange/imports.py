@@ -2,7 +2,7 @@
 
 Bad rows are told one by one and good ones kept; whether to enter the good ones alone is the caller's choice. A bin with
 a bad row is left out whole, since a part of its lines would be a wrong total. The same file makes the same entries,
-and so do rows that stand in two files at the same time and place.
+and so do rows that stand in two files at the same time and place: an entry's key is what it tells, never where.
 
 Columns (other names of them: ``fields.COLUMNS``; case, blanks and unknown columns are ignored):
 
@@ -11,21 +11,24 @@ Columns (other names of them: ``fields.COLUMNS``; case, blanks and unknown colum
   record; the row without a SKU is its total, without such a row it is the lines' sum. A SKU that comes twice is one
   line of their sum.
 - movements: ``bin``, ``delta`` (or ``quantity`` and ``direction``: in or out), ``sku``, ``gtin``, ``reference``,
-  ``reason``, ``at``. Movements of the same reference, bin, SKU, time and delta are one:
-  a second one in the same table is a bad row.
+  ``reason``, ``at``. A row with a time is known by it, one without by its reference: of these a second one in the same
+  table is a bad row. One with neither is known by the bytes of its file, which may be copied or touched, not changed.
+  ``key`` stands in exports alone, and says which movement it is.
 - consignments: ``bin`` (or ``sscc``: the tote), ``quantity``, and optionally those of expectations, ``consignment``.
 
-``at`` is ISO 8601, without a zone local time; where it is missing, what the caller gives as ``now``: the file's own
-time, so that the same file, imported again, is the same entries.
+``at`` is ISO 8601, without a zone local time; where it is missing, the file's own time, and now for what has none: a
+table that is piped in is a snapshot as of now.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -40,7 +43,7 @@ WHO = "import"
 
 ITEM = ("sku", "asin", "name", "gtin", "height", "length", "width", "weight", "value")
 EXPECTATION = ("bin", "quantity", *ITEM, "at", "source")
-MOVEMENT = ("bin", "delta", "sku", "gtin", "reference", "reason", "at")
+MOVEMENT = ("bin", "delta", "sku", "gtin", "reference", "reason", "at", "key")
 CONSIGNMENT = ("consignment", "bin", "sscc", "quantity", *ITEM, "at", "source")
 """The columns of each kind of table, as they are exported."""
 
@@ -49,6 +52,18 @@ _MOVEMENT = {column: fields.COLUMNS[column] for column in (*MOVEMENT, "asin", "q
 _CONSIGNMENT = {column: fields.COLUMNS[column] for column in CONSIGNMENT} | {"bin": fields.TOTES}
 
 _MOST_RECORD = 1 << 24
+_KEY = re.compile(r"movement:[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where rows stand. ``name``: what their table is called. ``at``: when rows without a time were so, in UTC.
+    ``now``: none may be more than a day later. ``digest``: of the file's bytes, sha256 in hex."""
+
+    name: str
+    at: datetime
+    now: datetime
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +76,12 @@ class Bad:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a table's rows make: entries in the rows' order, and the rows that make none."""
+    """What a table's rows make: entries in the rows' order, and the rows that make none. ``notes``: what to know
+    before it is imported again, in sentences without a full stop."""
 
     entries: tuple[Entry, ...]
     bad: tuple[Bad, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -84,7 +101,7 @@ class _Group:
 def read_expectations(address: str, now: datetime) -> Read:
     """The expectations of a table, of a file of ABID's metadata (``<bin>.json``) or of a folder of these.
 
-    ``now``: for rows without a time, where the address is no local file; those of a local file are of its own time.
+    ``now``: of rows without a time, where the address is no local file; those of a local file are of its own time.
     Raises InputError, OutsideError.
     """
     if os.path.isdir(address) or (objects.is_remote(address) and not os.path.splitext(address)[1]):
@@ -96,100 +113,128 @@ def read_expectations(address: str, now: datetime) -> Read:
         return Read(
             tuple(one for read in reads for one in read.entries), tuple(one for read in reads for one in read.bad)
         )
-    if address.lower().endswith(".json"):
-        data = objects.read(address, tables.MOST_BYTES)
-        if data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" and b'"BIN_FCSKU_DATA"' in data:
-            return _abid(address, now)
-    return expectations(tables.read(address), _called(address), tables.modified(address, now))
+    data = objects.read(address, tables.MOST_BYTES)
+    is_object = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+    if address.lower().endswith(".json") and is_object and b'"BIN_FCSKU_DATA"' in data:
+        return _abid(address, now)
+    return expectations(tables.rows(data, address), _origin(address, data, now))
 
 
 def read_movements(address: str, now: datetime) -> Read:
     """The movements of a table, ``now`` as for expectations. Raises InputError, OutsideError."""
-    return movements(tables.read(address), _called(address), tables.modified(address, now))
+    data = objects.read(address, tables.MOST_BYTES)
+    return movements(tables.rows(data, address), _origin(address, data, now))
 
 
 def read_consignment(address: str, now: datetime, name: str | None = None) -> Read:
-    """The consignment of a table, ``now`` as for expectations. Raises InputError, OutsideError."""
-    return consignment(tables.read(address), _called(address), tables.modified(address, now), name)
+    """The consignment of a table, ``now`` as for expectations. ``name``: where no column says it; by default the
+    file's, without its ending. Raises InputError, OutsideError."""
+    data = objects.read(address, tables.MOST_BYTES)
+    origin = _origin(address, data, now)
+    if name is None and address != objects.STDIN:
+        name = os.path.splitext(origin.name)[0]
+    return consignment(tables.rows(data, address), origin, name)
 
 
-def expectations(rows: Iterable[Line], source: str, now: datetime) -> Read:
-    """What a table says is in its bins, one entry a bin and time. ``source``: what the table is called.
+def expectations(rows: Iterable[Line], origin: Origin) -> Read:
+    """What a table says is in its bins, one entry a bin and time.
 
     Raises InputError where it lacks a column that is needed, or names one twice.
     """
-    return _grouped(rows, source, now, None)
+    lines = fields.named(rows, _EXPECTATION, [("bin",), ("quantity",)], origin.name)
+    return _grouped(lines, origin, lambda _: None)
 
 
-def consignment(rows: Iterable[Line], source: str, now: datetime, name: str | None = None) -> Read:
+def consignment(rows: Iterable[Line], origin: Origin, name: str | None) -> Read:
     """What a consignment's sender says is in its totes, one entry a tote.
 
-    ``name``: of the consignment, where no column says it; by default the source's name without its ending. A tote
-    without a bin is called by its SSCC. Raises InputError as ``expectations`` does.
+    ``name``: of the consignment, where no column says it; None: a column must. A tote without a bin is called by its
+    SSCC. Raises InputError as ``expectations`` does, RecordError where the name cannot be one.
     """
-    return _grouped(rows, source, now, name or os.path.splitext(os.path.basename(source))[0] or source)
+    needed = [("bin", "sscc"), ("quantity",), *([("consignment",)] if name is None else [])]
+    named = fields.identity({"consignment": name}, "consignment")
+    lines = fields.named(rows, _CONSIGNMENT, needed, origin.name)
+    return _grouped(
+        lines, origin, lambda row: fields.needed(fields.identity(row, "consignment") or named, "consignment")
+    )
 
 
-def movements(rows: Iterable[Line], source: str, now: datetime) -> Read:
+def movements(rows: Iterable[Line], origin: Origin) -> Read:
     """What a table says was put into bins (``delta`` > 0) or taken out, one entry a row.
 
     Raises InputError where it lacks a column that is needed, or names one twice.
     """
-    lines = fields.named(rows, _MOVEMENT, [("bin",), ("delta", "direction")], source)
+    lines = fields.named(rows, _MOVEMENT, [("bin",), ("delta", "direction")], origin.name)
     entries: dict[str, tuple[int, Entry]] = {}
     seen: Counter[tuple[object, ...]] = Counter()
     bad: list[Bad] = []
     for line, row in lines:
         try:
-            entry = _movement(row, now, seen)
+            entry = _movement(row, origin, seen)
             if twice := entries.get(entry.key):
-                raise RecordError("The movement is told twice", f"line {twice[0]} says the same of this reference",
+                raise RecordError("The movement is told twice", f"line {twice[0]} says the same",
                                   "give a second one its own reference or time")  # fmt: skip
             entries[entry.key] = (line, entry)
         except RecordError as error:
-            bad.append(_bad(line, source, error))
-    return Read(tuple(entry for _, entry in entries.values()), tuple(bad))
+            bad.append(_bad(line, origin.name, error))
+    unknown = sum(count for same, count in seen.items() if same[0] == origin.digest)
+    return Read(tuple(entry for _, entry in entries.values()), tuple(bad), _notes(unknown))
 
 
-def _movement(row: Row, now: datetime, seen: Counter[tuple[object, ...]]) -> Entry:
-    bin = fields.needed(fields.identity(row, "bin"), "bin")
+def _notes(unknown: int) -> tuple[str, ...]:
+    if not unknown:
+        return ()
+    if unknown == 1:
+        return ("1 row has neither a time nor a reference: in another file it counts again",)
+    return (f"{unknown:,} rows have neither a time nor a reference: in another file they count again",)
+
+
+def _movement(row: Row, origin: Origin, seen: Counter[tuple[object, ...]]) -> Entry:
+    """The entry of a row. ``seen``: how many rows before it told the same, of those that are known by nothing else."""
+    bin = fields.needed(fields.bin_name(row, "bin"), "bin")
     delta = fields.whole(row, "delta", -fields.MOST)
     if delta is None and row.get("direction") is not None:
         delta = fields.sign(row) * fields.needed(fields.whole(row, "quantity"), "quantity")
     delta = fields.needed(delta, "delta")
-    at = fields.moment(row, "at", now)
+    told = fields.moment(row, "at", origin.now)
     sku = fields.identity(row, "sku") or fields.identity(row, "asin")
     body = Moved(delta, sku, fields.code(row, "gtin"),
                  fields.identity(row, "reference") or "", fields.text(row, "reason") or "")  # fmt: skip
-    if body.reference:
-        return Entry(keyed("movement", bin, body.reference, sku or "", at, delta), bin, at, WHO, body)
-    same = (bin, at, sku or "", delta)
-    seen[same] += 1
-    return Entry(keyed("movement", *same, seen[same] - 1), bin, at, WHO, body)
+    key = fields.text(row, "key") or ""
+    if not _KEY.fullmatch(key):
+        article = sku or body.gtin or ""
+        same: tuple[object, ...] = (origin.digest, bin, article, delta)
+        if told is not None:
+            same = (bin, told, article, delta, body.reference)
+        elif body.reference:
+            same = (bin, body.reference, article, delta)
+        key = keyed("movement", *same) if body.reference else keyed("movement", *same, seen[same])
+        seen[same] += not body.reference
+    return Entry(key, bin, told or origin.at, WHO, body)
 
 
-def _grouped(rows: Iterable[Line], source: str, now: datetime, name: str | None) -> Read:
-    """Rows gathered to records: of a bin and time, or, where a name is given, of a consignment's tote."""
-    columns, bins = (_EXPECTATION, ("bin",)) if name is None else (_CONSIGNMENT, ("bin", "sscc"))
+def _grouped(lines: Iterable[Line], origin: Origin, whose: Callable[[Row], str | None]) -> Read:
+    """Rows gathered to records: of a bin and time, or of a tote of the consignment ``whose`` it is."""
     groups: dict[tuple[object, ...], _Group] = {}
     spoilt: dict[str, int] = {}
     bad: list[Bad] = []
-    for line, row in fields.named(rows, columns, [bins, ("quantity",)], source):
-        bin = fields.text(row, "bin") or fields.text(row, "sscc")
+    for line, row in lines:
+        bin = None
         try:
+            bin = fields.bin_name(row, "bin")
             sscc = fields.code(row, "sscc")
-            bin = fields.needed(fields.identity(row, "bin") or sscc, "bin")
-            at = fields.moment(row, "at", now)
-            whose = fields.identity(row, "consignment") or name
-            made = _Group(bin, at, source=fields.text(row, "source") or source, sscc=sscc, consignment=whose)
-            group = groups.setdefault((bin, at) if name is None else (bin, whose), made)
+            bin = fields.needed(bin or sscc, "bin")
+            at = fields.moment(row, "at", origin.now) or origin.at
+            source = fields.text(row, "source") or origin.name
+            made = _Group(bin, at, source=source, sscc=sscc, consignment=whose(row))
+            group = groups.setdefault((bin, made.consignment or at), made)
             if (group.sscc, group.at) != (sscc, at):
                 raise RecordError(f"Tote {bin} contradicts an earlier line", "its SSCC or time is another",
                                   "give each tote one")  # fmt: skip
             _add(group, row)
             group.lines.append(line)
         except RecordError as error:
-            bad.append(_bad(line, source, error))
+            bad.append(_bad(line, origin.name, error))
             if bin is not None:
                 spoilt.setdefault(bin, line)
     entries = []
@@ -201,7 +246,7 @@ def _grouped(rows: Iterable[Line], source: str, now: datetime, name: str | None)
                 raise RecordError(f"Bin {group.bin} is left out", f"line {spoilt[group.bin]} of it cannot be used",
                                   "mend that line and import it again")  # fmt: skip
         except RecordError as error:
-            bad.append(_bad(group.lines[0], source, error))
+            bad.append(_bad(group.lines[0], origin.name, error))
     return Read(tuple(entries), tuple(sorted(bad, key=lambda one: one.line)))
 
 
@@ -246,7 +291,7 @@ def _entry(group: _Group) -> Entry:
     if group.consignment is None:
         key = keyed("expectation", group.bin, group.at, content)
         return Entry(key, group.bin, group.at, WHO, Expected(total, items, group.source))
-    key = keyed("consignment", group.consignment, group.bin, content)
+    key = keyed("consignment", group.consignment, group.bin, group.at, group.sscc or "", content)
     body = Declared(total, items, group.sscc, group.source)
     return Entry(key, group.bin, group.at, WHO, body, group.consignment)
 
@@ -255,7 +300,8 @@ def _abid(address: str, now: datetime) -> Read:
     """A bin's metadata as ABID has it. What it does not know of an article's sizes is left open."""
     source = _called(address)
     try:
-        raw = msgspec.json.decode(objects.read(address, _MOST_RECORD))
+        data = objects.read(address, _MOST_RECORD)
+        raw = msgspec.json.decode(data)
         lines = raw.get("BIN_FCSKU_DATA") or {}
         rows = [_abid_row(sku, line) for sku, line in lines.items()]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError) as error:
@@ -267,7 +313,7 @@ def _abid(address: str, now: datetime) -> Read:
     if stated is not None or not rows:
         rows.insert(0, {"quantity": stated})
     bin = os.path.splitext(source)[0]
-    return expectations([(1, row | {"bin": bin}) for row in rows], source, tables.modified(address, now))
+    return expectations([(1, row | {"bin": bin}) for row in rows], _origin(address, data, now))
 
 
 def _abid_row(sku: str, line: dict[str, object]) -> dict[str, Cell]:
@@ -281,6 +327,13 @@ def _abid_row(sku: str, line: dict[str, object]) -> dict[str, Cell]:
 
 def _cell(value: object) -> Cell:
     return value if isinstance(value, str | int | float) else None
+
+
+def _origin(address: str, data: bytes, now: datetime) -> Origin:
+    """The origin of a file's rows. A file whose own time cannot be, as archives leave it, has none."""
+    at = tables.modified(address, now)
+    at = at if fields.possible(at, now) else now
+    return Origin(_called(address), at.astimezone(UTC), now, hashlib.sha256(data).hexdigest())
 
 
 def _called(address: str) -> str:

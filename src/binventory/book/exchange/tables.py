@@ -42,7 +42,11 @@ def read(address: str) -> Iterator[Line]:
     Raises InputError for what is missing, too large, or not what its ending says, with the line where one is to blame;
     much of it only when the rows are taken.
     """
-    data = objects.read(address, MOST_BYTES)
+    return rows(objects.read(address, MOST_BYTES), address)
+
+
+def rows(data: bytes, address: str) -> Iterator[Line]:
+    """The rows of a table whose bytes were read at an address. Raises InputError as ``read`` does."""
     name = "standard input" if address == objects.STDIN else address
     if address == objects.STDIN:
         ending = {b"[": ".json", b"{": ".jsonl"}.get(data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1], ".csv")
