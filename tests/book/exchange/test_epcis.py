@@ -27,7 +27,7 @@ from binventory.book.entries import (
     Recounted,
 )  # fmt: skip
 from binventory.book.exchange import epcis
-from binventory.book.exchange.discrepancies import discrepancies
+from binventory.book.exchange.discrepancies import Discrepancy, discrepancies
 from binventory.records import LEVELS, TAIL, Item
 
 SCHEMA = Path(__file__).parents[4] / "shared" / "epcis" / "EPCIS-JSON-Schema.json"
@@ -224,6 +224,25 @@ def test_a_receiver_tells_discrepancies_as_events() -> None:
     assert (one["action"], one["bizStep"], one["disposition"]) == ("OBSERVE", "receiving", "mismatch_quantity")
     assert one["childQuantityList"][0]["quantity"] == 2
     assert (one["binventory:discrepancy"], one["binventory:difference"]) == ("short-shipped", -1)
+
+
+def told_of(consignment: str, found: list[Discrepancy], at: datetime = NOW) -> list[dict[str, Any]]:
+    told = epcis.discrepancies(found, consignment, "Halle 1", at)["epcisBody"]
+    assert isinstance(told, dict)
+    return list(told["eventList"])
+
+
+def test_every_discrepancy_has_its_own_event_and_the_same_findings_the_same_document() -> None:
+    def found(bin: str, quantity: int, declared: int = 9) -> Discrepancy:
+        return Discrepancy(bin, None, declared, quantity, quantity - declared, "short-shipped", "CP")
+
+    told = [
+        *told_of("X:1", [found("2", 3)]),
+        *told_of("X", [found("1:2", 3), found("1:2", 4), found("1:2", 3, 8)]),
+        *told_of("X", [found("1:2", 3)], NOW + timedelta(minutes=1)),
+    ]
+    assert len({one["eventID"] for one in told}) == len(told)
+    assert told_of("X", [found("1:2", 3)]) == told_of("X", [found("1:2", 3)])
 
 
 @settings(max_examples=50)

@@ -26,7 +26,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from binventory.book.entries import Adjusted, Counted, Declared, Entry, Expected, Moved, Recounted, stamped
+import msgspec
+
+from binventory.book.entries import Adjusted, Counted, Declared, Entry, Expected, Moved, Recounted, keyed, stamped
 from binventory.book.exchange.discrepancies import Discrepancy
 from binventory.records import TAIL, Item, level
 
@@ -46,8 +48,8 @@ class _Names:
     def of(self, what: str, name: str) -> str:
         return f"urn:binventory:{quote(self.site, safe='')}:{what}:{quote(name, safe='')}"
 
-    def event(self, key: str) -> str:
-        return uuid.uuid5(uuid.NAMESPACE_URL, self.of("entry", key)).urn
+    def event(self, key: str, *part: str) -> str:
+        return uuid.uuid5(uuid.NAMESPACE_URL, ":".join((self.of("entry", key), *part))).urn
 
     def article(self, sku: str | None, gtin: str | None = None) -> str:
         if gtin := gtin or self.gtins.get(sku or ""):
@@ -68,13 +70,16 @@ def document(entries: Iterable[Entry], site: str) -> dict[str, object]:
 
 def discrepancies(found: Sequence[Discrepancy], consignment: str, site: str, at: datetime) -> dict[str, object]:
     """What a receiver found other than declared, as one EPCISDocument: of each tote an AggregationEvent OBSERVE,
-    ``receiving``, with the RECADV word and code, its disposition ``mismatch_quantity``."""
+    ``receiving``, with the RECADV word and code, its disposition ``mismatch_quantity``.
+
+    ``at``: when it was found, as of the latest recount. An event's id follows from all that it tells, ``at`` included:
+    the same findings make the same document, and nothing else has their ids.
+    """
     names = _Names(site, {})
     events = []
     for one in found:
-        event = _event(
-            names.event(f"{consignment}:{one.bin}:{one.found}"), "AggregationEvent", "OBSERVE", "receiving", at
-        )
+        key = keyed("discrepancy", consignment, msgspec.json.encode(one).decode(), stamped(at))
+        event = _event(names.event(key), "AggregationEvent", "OBSERVE", "receiving", at)
         events.append(event | {
             "disposition": "mismatch_quantity",
             "parentID": names.tote(one.bin, one.sscc),
@@ -140,7 +145,7 @@ def _events(entry: Entry, names: _Names) -> list[Event]:
             lines += [(None, rest)] if rest else []
             return [
                 event | here | {
-                    "eventID": names.event(f"{entry.key}:{'more' if sign > 0 else 'fewer'}"),
+                    "eventID": names.event(entry.key, "more" if sign > 0 else "fewer"),
                     "bizStep": "stock_taking",
                     "quantityList": [_quantity(names.article(sku), abs(delta)) for sku, delta in part],
                     "binventory:delta": sum(delta for _, delta in part),
