@@ -13,7 +13,8 @@ from binventory.cli.booking import BookOption, SiteOption, WhoOption, named, ope
 from binventory.cli.data import JsonOption
 from binventory.cli.keeping import EPCIS, write_json
 from binventory.cli.recording import WholeOption, enter, read
-from binventory.errors import UsageError
+from binventory.cli.terminal import many
+from binventory.errors import InputError, UsageError
 from binventory.records import shown, span
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def consign(
             terminal.print_json(one.as_row())
         else:
             _print(one)
+    if not found and not bad:
+        raise InputError(f"{file} declares nothing", "no row of it names a bin and a quantity", "check the file")
     held = any(one.release.recount or one.release.wrong for one in found)
     raise typer.Exit(terminal.status_of(one.error for _, one in bad) or int(held))
 
@@ -102,13 +105,14 @@ def _print(consigned: Consigned) -> None:
     """What may go, what is recounted first, and what people found otherwise."""
     found, totes = consigned.release, {tote.bin: tote for tote in consigned.totes}
     terminal.print_table(
-        (consigned.name, ""),
+        ("", ""),
         [
+            ("consignment", consigned.name),
             ("all right with probability", percent(found.p_all_right)),
             ("may go", f"{len(found.release):,}"),
             ("of these wrong, expected", percent(found.wrong_share)),
-            ("and nine times in ten at most", percent(found.wrong_at_most)),
-            ("recounted first", f"{len(found.recount):,} ({found.minutes:,.0f} minutes)"),
+            ("nine times in ten at most", f"{round(found.wrong_at_most * len(found.release)):,}"),
+            ("recounted first", f"{len(found.recount):,} ({many(round(found.minutes), 'minute')})"),
             ("found wrong", f"{len(found.wrong):,}"),
         ],
     )

@@ -10,6 +10,7 @@ import typer
 from binventory.cli import terminal
 from binventory.cli.booking import BookOption, Desk, SiteOption, opened, percent
 from binventory.cli.data import JsonOption
+from binventory.cli.terminal import many
 from binventory.errors import UsageError
 from binventory.records import shown, span
 
@@ -78,7 +79,7 @@ def _print_stock(desk: Desk, bins: list[str], after: str, most: int, as_json: bo
             terminal.print_json(one.as_row())
         return
     terminal.print_table(
-        ("bin", "record", "count", "90 % interval", "verdict", "record right", "recount", "variance"),
+        ("bin", "record", "count", "90 % interval", "verdict", "record right", "recount", "variance", "to adjust"),
         (
             (
                 one.bin,
@@ -88,25 +89,37 @@ def _print_stock(desk: Desk, bins: list[str], after: str, most: int, as_json: bo
                 one.verdict or "",
                 percent(one.p_right),
                 "" if one.recounted is None else one.recounted,
-                "" if one.variance is None else f"{one.variance:+}" if one.variance else "0",
+                _signed(one.variance),
+                _signed(one.outstanding),
             )
             for one in rows
         ),
     )
+    there = {one.bin for one in rows}
+    for bin in bins:
+        if bin not in there:
+            terminal.say(f"note: the book knows no bin {bin}")
     if len(rows) == most:
         terminal.say(f"note: there may be more. Try: --after {rows[-1].bin}, or --most")
+
+
+def _signed(items: int | None) -> str:
+    """A difference in items as people read it."""
+    return "" if items is None else f"{items:+}" if items else "0"
 
 
 def _print_history(desk: Desk, bin: str, as_json: bool) -> None:
     from binventory.book import views
 
-    entries = views.history(desk.ledger, bin)
+    entries = list(views.history(desk.ledger, bin))
+    if not entries:
+        terminal.say(f"note: the book knows no bin {bin}")
     if as_json:
         for one in entries:
             terminal.print_json(one.as_row())
         return
     terminal.print_table(
-        ("at", "kind", "who", "what"), ((f"{e.at:%Y-%m-%d %H:%M:%S}", e.kind, e.who, _told(e)) for e in entries)
+        ("at (UTC)", "kind", "who", "what"), ((f"{e.at:%Y-%m-%d %H:%M:%S}", e.kind, e.who, _told(e)) for e in entries)
     )
 
 
@@ -116,7 +129,7 @@ def _told(entry: Entry) -> str:
 
     match entry.body:
         case kinds.Expected(quantity=quantity, items=items):
-            return f"{quantity} items" + (f" in {len(items)} lines" if items else "")
+            return many(quantity, "item") + (f" in {many(len(items), 'line')}" if items else "")
         case kinds.Moved(delta=delta, sku=sku, reference=reference):
             return " ".join(filter(None, (f"{delta:+}", sku, reference)))
         case kinds.Counted() as body:
@@ -128,7 +141,7 @@ def _told(entry: Entry) -> str:
         case kinds.Approved(delta=delta, why=why) | kinds.Adjusted(delta=delta, why=why):
             return " ".join(filter(None, (f"{delta:+}", why)))
         case kinds.Declared(quantity=quantity):
-            return f"{quantity} items declared for {entry.consignment}"
+            return f"{many(quantity, 'item')} declared for {entry.consignment}"
         case kinds.Pictured(name=name) | kinds.SetAside(name=name):
             return name
         case kinds.Forgotten(why=why):

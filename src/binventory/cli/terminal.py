@@ -141,6 +141,11 @@ def tell(notes: Iterable[str], rejects: Sequence[Reject], work: object) -> None:
         say(f"and {len(rejects) - _REJECTS_TOLD:,} more: binventory sql 'select * from rejects' --work {work}")
 
 
+def many(number: int, thing: str) -> str:
+    """``1 line``, ``2 lines``."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def _plain(cell: object) -> str:
     """The cell as text that stays on its line: odd characters, as file names may hold them, are escaped."""
     text = str(cell)
