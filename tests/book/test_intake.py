@@ -56,6 +56,12 @@ def test_a_folder_for_each_bin_is_enough() -> None:
     assert place(found("hall/A1/x.JPEG")).bin == "A1"
 
 
+def test_a_clock_that_is_ahead_is_believed_up_to_now() -> None:
+    ahead = NOW + timedelta(hours=20)
+    assert found("A1/x.jpg", file_time=ahead) == Placed("A1", "path", NOW, "file")
+    assert place(found("A1/x.jpg", sidecar={"time": ahead.isoformat()})).taken == NOW
+
+
 def test_a_photo_in_no_folder_has_no_bin_by_its_path() -> None:
     assert error(found("x.jpg")) == (
         "x.jpg shows no known bin. No sidecar names one, its path is not like {bin}/{*}.jpg, no barcode in it names "

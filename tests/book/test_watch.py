@@ -110,6 +110,15 @@ def test_a_photo_goes_with_its_sidecar(drop: Path, ledger: Ledger, counter: Coun
                            "filed/2026-10-02/B1_y.jpg", "filed/2026-10-02/B1_y.jpg.json"]  # fmt: skip
 
 
+def test_photos_that_share_a_sidecar_each_have_it(drop: Path, ledger: Ledger, counter: Counter) -> None:
+    for number, name in enumerate(("x.jpg", "x.JPEG", "x.png")):
+        put(drop, name, number + 1)
+    (drop / "x.json").write_text('{"bin": "S1", "time": "2026-10-01T00:00:00Z"}')
+    assert [(one.bin, one.error) for one in watched(drop, ledger, counter)] == [("S1", None)] * 3
+    assert [name.endswith(".json") for name in files(drop)].count(True) == 3
+    assert all(name.startswith("filed/2026-10-01/x") for name in files(drop))
+
+
 def test_a_photo_without_a_bin_or_pixels_is_set_aside_with_the_reason(
     drop: Path, ledger: Ledger, counter: Counter
 ) -> None:

@@ -36,6 +36,7 @@ _UNTOLD_SECONDS = 60.0
 """After so long without a change a file counts as closed whose closing nobody told."""
 
 _TICK_SECONDS = 0.1
+_ENDINGS = (*photo.SUFFIXES, *(one.upper() for one in photo.SUFFIXES))
 _LONGEST_NAME = 200
 """Bytes of a name where photos go to; file systems take 255, and what is added has its place."""
 
@@ -248,11 +249,19 @@ def move(folder: DropFolder, name: str, stamp: Stamp, into: str, reason: bytes |
             return  # another photo has taken its name, and comes next
         os.rename(source, target)
         for old, _ in beside:
-            os.remove(old)
+            if not _used(old):
+                os.remove(old)
     except FileNotFoundError:
         return  # somebody has taken it away; it is in the book
     except OSError as error:
         raise refused(name, error) from None
+
+
+def _used(sidecar: str) -> bool:
+    """Whether a photo lies there still that a sidecar is of: a.json is that of a.jpg and of a.png."""
+    stem = os.path.splitext(sidecar)[0]
+    own = (stem,) if os.path.splitext(stem)[1].lower() in photo.SUFFIXES else ()
+    return any(map(os.path.lexists, (*own, *(stem + ending for ending in _ENDINGS))))
 
 
 def _free(into: str, name: str) -> str:
@@ -260,7 +269,7 @@ def _free(into: str, name: str) -> str:
     suffix = os.path.splitext(name)[1]
     for number in count(1):
         one = os.path.join(into, _flat(name)) + (f"~{number}" if number > 1 else "")
-        if not any(os.path.lexists(one + ending) for ending in (suffix, *photo.SUFFIXES)):
+        if not any(os.path.lexists(one + ending) for ending in (suffix, *_ENDINGS)):
             return one + suffix
     raise AssertionError("numbers end")  # pragma: no cover
 

@@ -102,6 +102,7 @@ def identified(
     ``exif``: as ``photo.taken`` gives it. ``codes``: reads the picture's barcodes, which is slow, and is called at most
     once. ``known``: whether the book knows a bin. ``given``: the bin that a person names, over all sources.
 
+    A clock that is a little ahead is believed up to now: what comes after the photo comes after it in the book, too.
     A sidecar that cannot be read, and a picture of two bins' labels, end it: what comes after would be a guess.
     """
     shown = printable(name)
@@ -127,7 +128,7 @@ def identified(
             case "file":
                 at = file_time
         if at and EARLIEST <= at <= now + FUTURE:
-            return Placed(*found, at, source)
+            return Placed(*found, min(at, now), source)  # what is shown was there by now
         if at:
             refused.append(f"its {source} says {at:%Y-%m-%d}, which cannot be")
     why = ", ".join(refused) or "no source tells one"
