@@ -256,7 +256,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     named, path = path, Path(os.path.abspath(path))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with tempfile.TemporaryDirectory(prefix=f".{path.name[:32]}.", dir=path.parent) as scratch:
             temporary = Path(scratch) / path.name
             yield temporary
@@ -268,6 +268,14 @@ def replacing(path: Path) -> Iterator[Path]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise OutsideError(f"{named} cannot be written", error.strerror or str(error),
                            "free space on the disk" if full else "choose another place") from None  # fmt: skip
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are missing, each synced to disk in its own. Raises OSError."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        _sync(one.parent)
 
 
 def _exchange(new: Path, path: Path, old: Path) -> None:
