@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from binventory import objects
 from binventory.book import engines
 from binventory.book.photos import Photos, beside
 from binventory.errors import InputError, MissingError, PhotoError
@@ -36,12 +37,14 @@ def test_a_photo_is_kept_once_and_read_again_until_it_is_let_go(photos: Photos) 
         photos.read(sha256)
 
 
-def test_a_photo_whose_bytes_have_changed_is_refused(tmp_path: Path) -> None:
-    photos = Photos(str(tmp_path))
+@pytest.mark.parametrize("damage", [b"a phota", b"", b"a photo and more"])
+def test_a_photo_whose_bytes_have_changed_is_refused_until_it_comes_again(photos: Photos, damage: bytes) -> None:
     sha256 = photos.keep(b"a photo")
-    Path(photos.address(sha256)).write_bytes(b"a phota")
+    objects.write(photos.address(sha256), damage)
     with pytest.raises(PhotoError, match="damaged"):
         photos.read(sha256)
+    photos.keep(b"a photo")
+    assert photos.read(sha256) == b"a photo"
 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "F" * 64, "f" * 63])

@@ -179,6 +179,37 @@ def test_a_locked_book_is_told_and_a_reader_does_not_wait(
     assert [one.key for one in ledger.entries()] == ["1"]
 
 
+def test_writers_see_each_other_whatever_the_server_takes_for_granted(postgresql: Postgres, tmp_path: Path) -> None:
+    address = postgresql.database()
+    with opened(address, str(tmp_path)) as ledger, ledger.engine.begin() as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"))
+
+    def write(place: int) -> None:
+        with opened(address, str(tmp_path)) as ledger:
+            for n in range(10):
+                ledger.append([entry(f"{place}-{n}")])
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, range(6)))
+    with opened(address, str(tmp_path)) as ledger:
+        assert ledger.state("A-1").quantity == 60
+
+
+def test_a_writer_that_says_nothing_any_more_stops_nobody(
+    postgresql: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_SILENCE_S", 1)
+    address = postgresql.database()
+    with opened(address, str(tmp_path)) as other, opened(address, str(tmp_path)) as ledger:
+        with pytest.raises(OutsideError, match="silent for too long"), ledger.writing() as writing:
+            writing.append(entry("1"))
+            other.append([entry("2")])
+            writing.append(entry("3"))
+        assert ledger.append([entry("4")]) == (True,)
+        assert [one.key for one in other.entries()] == ["2", "4"]
+
+
 @pytest.mark.parametrize("address", ["", "mysql://u:secret@host/db", "s3://bucket/book.db", "sqlite://", "http://["])
 def test_an_address_of_no_book_is_a_usage_error(address: str) -> None:
     assert "secret" not in refusal(address, UsageError)

@@ -14,16 +14,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, func, inspect, make_url, pool, select, text
 
+from binventory import objects
 from binventory.book import schema
 from binventory.errors import BinventoryError, InputError, OutsideError, UsageError
 
 _PATIENCE_S = 60
 """How long a writer waits for the one before it."""
+_SILENCE_S = 30
+"""How long a writer on PostgreSQL may say nothing, its machine asleep or gone, before the server ends it."""
 _LOCK = 0x62696E76
 """What writers on PostgreSQL queue for: one number for the book of a database."""
 
@@ -102,9 +106,12 @@ def revision(engine: Engine, name: str) -> str:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction with no other writer beside it, committed where the block ends without an error."""
-    with engine.execution_options(writing=True).begin() as connection:
+    # Whatever the server's default is: what stood when the lock was asked for is not what stands when it is had.
+    level = {"isolation_level": "READ COMMITTED"} if engine.dialect.name == "postgresql" else {}
+    with engine.execution_options(writing=True, **level).begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(select(func.set_config("lock_timeout", f"{_PATIENCE_S}s", True)))
+            silence = func.set_config("idle_in_transaction_session_timeout", f"{_SILENCE_S}s", True)
+            connection.execute(select(func.set_config("lock_timeout", f"{_PATIENCE_S}s", True), silence))
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         yield connection
 
@@ -155,7 +162,7 @@ def _make(path: str, name: str) -> None:
                          f"put {name} back, or remove the log, too")  # fmt: skip
     full = (errno.ENOSPC, errno.EDQUOT)
     try:
-        os.makedirs(folder, exist_ok=True)
+        objects.make_folder(Path(folder))
         with tempfile.TemporaryDirectory(prefix=f".{os.path.basename(path)[:32]}.", dir=folder) as scratch:
             new = os.path.join(scratch, "book")
             engine = _engine(Place(URL.create("sqlite"), new, name))
@@ -233,6 +240,7 @@ def _sqlite_said(name: str, error: sqlite3.Error) -> BinventoryError:
 _STATES = {
     "53100": ("the server's disk is full", "free space there"),
     "53300": ("the server has too many connections", "try again"),
+    "25P03": ("this writer was silent for too long", "try again"),
     "25006": ("the server takes no writes", "give the address of the primary"),
     "42501": ("its user lacks the rights", "have them granted by its owner"),
     "55P03": ("another program has been writing for a minute", "end it, or wait"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from binventory import objects
 from binventory.book.engines import Place
-from binventory.errors import MissingError, PhotoError
+from binventory.errors import InputError, MissingError, PhotoError
 
 SUFFIX = ".photo"
 MOST = 1 << 28
@@ -27,11 +27,14 @@ class Photos:
     def keep(self, data: bytes) -> str:
         """The sha256 of a photo that is kept from now on, synced to disk; kept once, however often it comes.
 
-        Raises OutsideError where disk or S3 fail.
+        One that is kept but damaged is mended. Raises OutsideError where disk or S3 fail.
         """
         sha256 = hashlib.sha256(data).hexdigest()
-        if not self.there(sha256):
-            objects.write(self.address(sha256), data)
+        address = self.address(sha256)
+        with suppress(InputError):  # not there, longer, or not to be read
+            if objects.read(address, len(data)) == data:
+                return sha256
+        objects.write(address, data)
         return sha256
 
     def read(self, sha256: str) -> bytes:
