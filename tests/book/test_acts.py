@@ -215,3 +215,61 @@ def test_what_is_imported_again_is_known_whatever_else_it_says_and_the_rest_is_e
     with pytest.raises(RecordError):
         acts.imported(ledger, [replace(new, key="good"), replace(new, key="bad", who="")])
     assert ledger.entry("good") is None
+
+
+def test_an_approval_is_for_the_lines_that_were_seen_and_no_others(ledger: Ledger) -> None:
+    def line(sku: str, quantity: int) -> Item:
+        return Item(sku, None, None, quantity, 1.0, 1.0, 1.0, 1.0)
+
+    ledger.append([Entry("e", "A-1", BEGIN, "wms", Expected(12, (line("S", 6), line("T", 6))))])
+    found = [Line("S", 12), Line("T", 0)]
+    assert acts.recounted(ledger, "A-1", 12, "bin", "ann", hour(3), POLICY, lines=found).needs_approval
+    acts.approved(ledger, "A-1", "bob", "seen")
+    late = (("S", 1000), ("T", -1000))
+    ledger.append([Entry(f"late-{sku}", "A-1", hour(1), "x", Moved(delta, sku)) for sku, delta in late])
+    with pytest.raises(InputError, match="above the limit"):
+        acts.adjusted(ledger, "A-1", "ann", "", POLICY)
+    acts.approved(ledger, "A-1", "bob", "seen")
+    assert acts.adjusted(ledger, "A-1", "ann", "", POLICY).as_row()["lines"] == (("S", -994), ("T", 994))
+
+
+def test_a_photo_that_comes_again_is_judged_anew_where_its_verdict_is_old(ledger: Ledger) -> None:
+    expected(ledger, 9)
+    assert acts.counted(ledger, shot(), FOUR, BUNDLE, POLICY).expected == 9
+    moved(ledger, -5, at=1)
+    assert acts.counted(ledger, shot(), FOUR, BUNDLE, POLICY).expected == 4
+    assert not ledger.state("A-1").stale
+    late = acts.counted(ledger, shot(1.5, b"earlier"), FOUR, BUNDLE, POLICY)
+    moved(ledger, 1, at=0.5)
+    assert acts.counted(ledger, shot(1.5, b"earlier"), FOUR, BUNDLE, POLICY) == late  # the latest count speaks
+
+
+def test_verdicts_are_given_anew_under_another_policy_as_often_as_it_changes(ledger: Ledger) -> None:
+    for bin in ("A-1", "B-2"):
+        expected(ledger, 9, bin=bin)
+        acts.counted(ledger, shot(bin=bin), FOUR, BUNDLE, POLICY)
+    others = [replace(POLICY, wrong_rate=rate) for rate in (0.01, 0.5, 0.9)]
+    right = set()
+    for policy in (*others, *others):
+        assert acts.reverified(ledger, policy) == 2
+        assert acts.reverified(ledger, policy) == 0
+        assert acts.counted(ledger, shot(), FOUR, BUNDLE, replace(policy, variance_limit=9)).p_right is not None
+        right.add(ledger.state("A-1").verdict.p_right)  # type: ignore[union-attr]
+    assert kinds(ledger).count("verdict") == 2 * 7
+    assert len(right) == 3
+    acts.counted(ledger, shot(), FOUR, BUNDLE, POLICY)
+    assert acts.reverified(ledger, POLICY) == 1
+    assert list(upkeep.check(ledger)) == []
+
+
+def test_a_recount_is_of_what_the_latest_photo_shows_unless_something_has_moved_since(ledger: Ledger) -> None:
+    expected(ledger, 9)
+    acts.counted(ledger, shot(), FOUR, BUNDLE, POLICY)
+    acts.recounted(ledger, "A-1", 7, "bin", "ann", hour(3), POLICY)
+    moved(ledger, 2, at=4)
+    acts.recounted(ledger, "A-1", 9, "bin", "ann", hour(5), POLICY)
+    acts.recounted(ledger, "A-1", 7, "bin", "ann", hour(3), POLICY)
+    first, second = (entry.as_row()["photo"] for entry in ledger.entries(kinds=["recount"]))
+    assert first
+    assert ledger.photos.read(str(first)) == b"a photo"
+    assert second == ""

@@ -21,6 +21,7 @@ from binventory.records import Item
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 POLICY = Policy(variance_limit=3)
+OTHER = Policy(variance_limit=3, tell=0.8)
 BINS, SKUS, PEOPLE = ("B-1", "B-2", "ä"), ("S", "T"), ("ann", "bob")
 
 Lines = dict[str, int]
@@ -41,7 +42,7 @@ steps = st.one_of(
     st.tuples(st.just("approve"), bins, people),
     st.tuples(st.just("adjust"), bins, people),
     expects,
-    st.tuples(st.just("reverify")),
+    st.tuples(st.just("reverify"), st.sampled_from([POLICY, POLICY, OTHER])),
     st.tuples(st.just("again"), st.integers(0, 30)),
 )
 # Most bins have a record before anything happens there, and a recount is often followed up: else little comes of them.
@@ -72,6 +73,7 @@ class Told:
     where: str = ""
     who: str = ""
     passes: bool = False
+    policy: Policy = POLICY
     against: tuple[int | None, Lines] | None = None
     of: Told | None = None
 
@@ -144,6 +146,10 @@ class Plain:
         count = self.last(bin, "count")
         return count is not None and count.against != self.shown(bin, count)
 
+    def under_another(self, bin: str, policy: Policy) -> bool:
+        count = self.last(bin, "count")
+        return count is not None and count.policy != policy
+
     def open(self, bin: str) -> bool:
         count, found = self.last(bin, "count"), self.last(bin, "recount", "bin")
         if count is None or (found is not None and found.at >= count.at):
@@ -152,8 +158,8 @@ class Plain:
 
     def may_adjust(self, found: Told) -> bool:
         left, by_sku = self.outstanding(found), self.outstanding_lines(found)
-        approved = any(one.kind == "approve" and one.of is found and one.quantity == left for one in self.told)
-        return approved or max(abs(left or 0), sum(map(abs, by_sku.values()))) <= POLICY.variance_limit
+        said = [(one.quantity, one.lines) for one in self.told if one.kind == "approve" and one.of is found]
+        return (left, by_sku) in said or max(abs(left or 0), sum(map(abs, by_sku.values()))) <= POLICY.variance_limit
 
 
 def items(by_sku: Lines) -> tuple[Item, ...]:
@@ -188,12 +194,14 @@ def do(ledger: Ledger, plain: Plain, sent: list[Entry], step: Step) -> None:
             adjust(ledger, plain, bin, who)
         case ("approve", str(bin), str(who)):
             approve(ledger, plain, bin, who)
-        case ("reverify",):
-            stale = [bin for bin in BINS if plain.stale(bin)]
-            assert acts.reverified(ledger, POLICY) == len(stale)
-            for bin in stale:
+        case ("reverify", Policy() as policy):
+            old = [bin for bin in BINS if plain.stale(bin) or plain.under_another(bin, policy)]
+            assert acts.reverified(ledger, policy) == len(old)
+            assert acts.reverified(ledger, policy) == 0
+            for bin in old:
                 last = plain.last(bin, "count")
                 assert last is not None
+                last.policy = policy
                 last.against, last.passes = plain.shown(bin, last), False  # without a rule nothing passes
         case ("again", int(which)) if sent:
             one = sent[which % len(sent)]
@@ -209,7 +217,8 @@ def count(ledger: Ledger, plain: Plain, key: str, bin: str, at: int, passes: boo
         return
     record = seen.record
     expected = None if record is None else record.quantity
-    verdict = Judged(key, "match" if passes else "short", 0.5, expected, 0, (0, 0), "", "", None, 1.0, digest(record))
+    verdict = Judged(key, "match" if passes else "short", 0.5, expected, 0, (0, 0), "", "", None, 1.0, digest(record),
+                     POLICY.deciding)  # fmt: skip
     ledger.append([Entry(f"{key}-verdict", bin, hour(at), "camera", verdict)])
     told.against = plain.shown(bin, told)
 
@@ -243,7 +252,7 @@ def approve(ledger: Ledger, plain: Plain, bin: str, who: str) -> None:
             return
         raise AssertionError("approved what may not be")
     assert acts.approved(ledger, bin, who, "").seq == acts.approved(ledger, bin, who, "").seq
-    plain.add("approve", bin, found.at, quantity=left, of=found)
+    plain.add("approve", bin, found.at, quantity=left, lines=plain.outstanding_lines(found), of=found)
 
 
 def agree(ledger: Ledger, plain: Plain) -> None:

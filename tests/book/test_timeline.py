@@ -130,6 +130,15 @@ def test_lines_are_compared_by_sku_and_what_nobody_found_counts_too() -> None:
     assert not found.needs_approval(6)
 
 
+def test_a_line_whose_quantity_the_record_does_not_tell_has_no_variance() -> None:
+    untold = replace(line("T", 0), quantity=None)
+    lines = (Line("S", 2), Line("T", 5))
+    found = told((0, Expected(5, (line("S", 3), untold))), (1, Recounted(7, "bin", lines))).recount
+    assert found
+    assert found.line_variances == (("S", -1),)
+    assert found.variance == 2
+
+
 def test_lines_that_were_found_as_expected_leave_nothing_to_adjust() -> None:
     found = told((0, Expected(3, (line("S", 3),))), (1, Recounted(3, "bin", (Line("S", 3),)))).recount
     assert found
@@ -174,11 +183,12 @@ def test_what_a_consignment_declares_is_no_record_and_its_verdict_stands_where_t
     assert told(declared, (2, seen()), (2, replace(judged("1", None), verdict="recount"))).open
 
 
-def test_an_approval_holds_for_its_number_of_items_and_not_from_whoever_recounted() -> None:
+def test_an_approval_holds_for_its_number_of_items_and_not_from_whoever_recounted_however_written() -> None:
     bodies: tuple[Body, ...] = (Expected(5), Recounted(15, "bin"))
     yes = Entry("yes", "A-1", BEGIN + timedelta(hours=2), "Bob", Approved("1", 10), None, 9)
-    start = [Entry(str(n), "A-1", BEGIN + timedelta(hours=n), "ann", body, None, n) for n, body in enumerate(bodies)]
-    for who, delta, needed in (("Bob", 10, False), ("ANN ", 10, True), ("Bob", 9, True)):
+    start = [Entry(str(n), "A-1", yes.at, "René Le", body, None, n) for n, body in enumerate(bodies)]
+    spelt = ("RENÉ LE ", "Rene\u0301 Le", "René   Le", "René\xa0Le", "Ｒené Ｌｅ")
+    for who, delta, needed in (("Bob", 10, False), ("Bob", 9, True), *((one, 10, True) for one in spelt)):
         found = folded([*start, replace(yes, who=who, body=Approved("1", delta))]).recount
         assert found
         assert found.needs_approval(5) == needed

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from sqlalchemy import Connection, create_engine, text
 
 from binventory.book import acts, engines, migrations, upkeep
 from binventory.book.acts import Shot
-from binventory.book.entries import Bundled, Entry, Expected, Moved
+from binventory.book.entries import Bundled, Entry, Expected, Forgotten, Moved, keyed
 from binventory.book.store import Ledger, opened
 from binventory.deciding.policy import Policy
 from binventory.errors import BinventoryError, InputError, MissingError, UsageError
@@ -26,9 +28,11 @@ BUNDLE = Bundled("d" * 64, "a bundle", "")
 ONE = Count((0.0, 0.9, 0.1, *[0.0] * 19), 30.0, (1, 2))
 
 
-def photographed(ledger: Ledger, bin: str, day: float = 0) -> None:
-    at, data = BEGIN + timedelta(days=day), f"{bin} {day}".encode()
-    acts.counted(ledger, Shot(bin, at, "p.jpg", data, "exif", "path", "cam"), ONE, BUNDLE, POLICY)
+def photographed(
+    ledger: Ledger, bin: str, day: float = 0, data: bytes = b"", bundle: Bundled = BUNDLE
+) -> None:  # fmt: skip
+    at, data = BEGIN + timedelta(days=day), data or f"{bin} {day}".encode()
+    acts.counted(ledger, Shot(bin, at, "p.jpg", data, "exif", "path", "cam"), ONE, bundle, POLICY)
 
 
 def filled(ledger: Ledger) -> Ledger:
@@ -147,7 +151,7 @@ def test_a_check_finds_what_was_done_behind_the_books_back(ledger: Ledger, harm:
     assert told in found.what
     assert not found.harmless
     if "entries" not in harm:
-        upkeep.mend(ledger)
+        assert upkeep.mend(ledger) == 2100
         assert list(upkeep.check(ledger)) == []
 
 
@@ -207,6 +211,61 @@ def test_old_photos_go_but_for_those_of_bins_that_wait_and_the_book_says_so(ledg
     assert list(upkeep.check(ledger)) == []
     acts.recounted(ledger, "waits", 1, "bin", "ann", now, POLICY)
     assert upkeep.retain(ledger, POLICY, now) == 1
+
+
+def test_a_photo_that_was_let_go_and_comes_again_for_another_bin_goes_again(ledger: Ledger) -> None:
+    now = BEGIN + timedelta(days=40)
+    for days, bin in enumerate(("first", "second", "first", "third")):
+        photographed(ledger, bin, data=b"one photo")
+        acts.recounted(ledger, bin, 1, "bin", "ann", now, POLICY)
+        assert list(upkeep.check(ledger)) == []
+        assert upkeep.retain(ledger, POLICY, now + timedelta(days=days)) == 1
+        assert list(ledger.photos.all()) == []
+        assert list(upkeep.check(ledger)) == []
+
+
+def test_the_photo_of_a_bin_that_waits_stays_though_it_was_let_go_before(ledger: Ledger) -> None:
+    now = BEGIN + timedelta(days=40)
+    photographed(ledger, "waits", data=b"one photo")
+    acts.recounted(ledger, "waits", 1, "bin", "ann", BEGIN, POLICY)
+    assert upkeep.retain(ledger, POLICY, now) == 1
+    photographed(ledger, "waits", 1, b"one photo", Bundled("e" * 64, "a better bundle", ""))
+    assert ledger.state("waits").open
+    assert upkeep.retain(ledger, POLICY, now) == 0
+    assert len(list(ledger.photos.all())) == 1
+    assert list(upkeep.check(ledger)) == []
+
+
+def test_a_photo_that_comes_again_while_it_is_let_go_is_there_in_the_end(ledger: Ledger) -> None:
+    photographed(ledger, "first", data=b"one photo")
+    (sha256,) = ledger.photos.all()
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.writing() as writing:
+            coming = pool.submit(photographed, ledger, "second", data=b"one photo")
+            time.sleep(0.3)  # it is kept, and waits to be entered
+            writing.append(Entry(keyed("retention", sha256, 0), None, BEGIN, "retention", Forgotten(sha256, "old")))
+            ledger.photos.forget(sha256)
+        coming.result()
+    assert list(upkeep.check(ledger)) == []
+
+
+@pytest.mark.parametrize("name", ["entries.jsonl", "old", "n" * 251 + ".tar"])
+def test_a_backup_may_be_called_anything(ledger: Ledger, empty: Ledger, tmp_path: Path, name: str) -> None:
+    made = upkeep.backup(filled(ledger), str(tmp_path / name))
+    assert upkeep.restore(empty, str(tmp_path / name)) == made
+    assert list(empty.entries()) == list(ledger.entries())
+
+
+@pytest.mark.parametrize("at", ["2026-03-01T00:00:00", "9999-12-31T23:59:59-12:00"])
+def test_a_backup_with_a_time_that_cannot_be_is_no_whole_one(empty: Ledger, tmp_path: Path, at: str) -> None:
+    line = f'{{"seq":1,"key":"k","kind":"movement","bin":"A","at":"{at}","entered":"2026-03-01T00:00:00Z",'
+    data = (line + '"who":"x","consignment":null,"body":{"delta":1}}').encode()
+    with tarfile.open(tmp_path / "backup.tar", "w") as tar:
+        member = tarfile.TarInfo("entries.jsonl")
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(InputError, match="no whole backup"):
+        upkeep.restore(empty, str(tmp_path / "backup.tar"))
 
 
 def test_what_was_to_go_goes_the_next_time_where_it_was_interrupted(ledger: Ledger) -> None:

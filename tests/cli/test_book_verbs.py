@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_bad_rows_are_told_one_by_one_and_the_good_kept_or_nothing_by_choice(her
     (here / "wms.csv").write_text("Location;Qty\nA-1;3\nA-2;many\nA-3;-1\nA-4;4\n")
     whole = binventory("expect", "wms.csv", "--all-or-nothing", cwd=here)
     assert whole.returncode == 3
-    assert "line 3" in whole.stderr and "line 4" in whole.stderr
+    assert "Line 3" in whole.stderr and "Line 4" in whole.stderr
     assert rows(binventory("stock", "--json", cwd=here)) == []
     some = binventory("expect", "wms.csv", "--json", cwd=here)
     assert some.returncode == 3
@@ -260,6 +261,42 @@ def test_a_consignment_that_is_piped_in_names_itself(here: Path) -> None:
     assert rows(named)[0]["consignment"] == "OUT-9"
 
 
+def test_a_bin_is_the_same_however_its_name_was_typed(here: Path) -> None:
+    composed, apart = "K\u00fc-1", " Ku\u0308-1"
+    (here / "wms.csv").write_text(f"bin,quantity,at\n{composed},10,2026-01-12T06:00:00Z\n")
+    binventory("expect", "wms.csv", cwd=here)
+    assert rows(binventory("review", "recount", apart, 6, *WHO, "--json", cwd=here))[0]["variance"] == -4
+    assert binventory("review", "approve", apart, "--who", "ben", cwd=here).returncode == 0
+    assert binventory("review", "adjust", apart, *WHO, cwd=here).returncode == 0
+    assert [row["bin"] for row in rows(binventory("stock", "--json", cwd=here))] == [composed]
+    export = ("book", "export", "--out", "x.csv", "--kind", "recount", "--bin", apart, "--json")
+    assert rows(binventory(*export, cwd=here))[0]["rows"] == 1
+
+
+def test_an_adjustment_that_reaches_a_later_photo_has_it_judged_anew(here: Path, bins: Path, site: Path) -> None:
+    told = records(here, bins, range(1, 2), {"00001": 1})
+    binventory("expect", "records.csv", cwd=here)
+    binventory("review", "recount", "00001", told["00001"] - 1, *WHO, cwd=here)
+    later = shutil.copy(bins / "bin-images" / "00001.jpg", here)
+    assert binventory("verify", later, "--bin", "00001", "--bundle", site, cwd=here).returncode in (0, 1)
+    binventory("review", "adjust", "00001", *WHO, cwd=here)
+    (stock,) = rows(binventory("stock", "00001", "--json", cwd=here))
+    assert (stock["quantity"], stock["stale"]) == (told["00001"] - 1, False)
+
+
+def test_what_follows_from_the_entries_is_made_anew_when_asked(here: Path) -> None:
+    (here / "wms.csv").write_text("bin,quantity,at\nA-1,10,2026-01-12T06:00:00Z\n")
+    binventory("expect", "wms.csv", cwd=here)
+    with sqlite3.connect(here / "site.db") as connection:
+        connection.execute("UPDATE bins SET quantity = 99")
+    connection.close()
+    found = binventory("book", "check", cwd=here)
+    assert found.returncode == 1
+    assert "book mend" in found.stderr
+    assert rows(binventory("book", "mend", "--json", cwd=here)) == [{"bins": 1}]
+    assert binventory("book", "check", cwd=here).returncode == 0
+
+
 def test_what_may_leave_of_a_consignment_grows_with_what_people_found(here: Path, bins: Path, site: Path) -> None:
     told = records(here, bins, range(1, 11))
     shutil.move(here / "records.csv", here / "OUT-7.csv")
@@ -316,12 +353,16 @@ def test_a_backup_fills_an_empty_book_and_an_export_reads_as_the_import(here: Pa
     (["review", "recount", "A-1", "3", "--where", "shelf"], 3, "--where bin"),
     (["review", "recount", "A-1", "3", "--line", "X"], 3, "SKU=N"),
     (["review", "adjust", "A-1"], 3, "A-1"),
+    (["review", "adjust", " "], 2, "names no bin"),
+    (["review", "recount", "A" * 101, "3"], 2, "100 printable characters"),
+    (["book", "retain", "--site", "long.toml"], 2, "keep_photos_days"),
     (["book", "export", "--out", "x.pdf"], 3, "x.pdf"),
     (["book", "export", "--out", "x.csv", "--kind", "nothing"], 2, "--kind"),
     (["book", "restore", "wms.csv", "--book", "new.db"], 3, "wms.csv"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_told_in_one_sentence(words: list[str], status: int, told: str, here: Path) -> None:
     (here / "wms.csv").write_text("bin,quantity\nA-1,3\n")
+    (here / "long.toml").write_text("[policy]\nkeep_photos_days = 1000000\n")
     done = binventory(*words, cwd=here)
     said = [line for line in done.stderr.splitlines() if not line.startswith(("licence:", "note:"))]
     assert done.returncode == status, done.stderr

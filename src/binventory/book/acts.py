@@ -5,6 +5,7 @@ Each is idempotent: done again, it changes nothing and answers with what stands.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -86,23 +87,32 @@ def imported(ledger: Ledger, entries: Sequence[Entry]) -> int:
 def counted(ledger: Ledger, shot: Shot, count: Count, bundle: Bundled, policy: Policy) -> Verdict:
     """Keep a photo, enter its count, and judge the bin's record as of the photo's time.
 
-    The same photo, bin and bundle again changes nothing and gives the verdict that stands. Raises OutsideError where
+    The same photo, bin and bundle again changes nothing and gives the verdict that stands; a new one where the record
+    or the policy has changed since. Raises OutsideError where
     the photo cannot be kept or the book not be written; the photo is on disk before anything of it is entered.
     """
     sha256 = ledger.photos.keep(shot.data)
     key = keyed("count", sha256, shot.bin, bundle.digest)
     pictured = Pictured(sha256, shot.name, len(shot.data), shot.taken_from, shot.bin_from)
-    new = (
-        Entry(keyed("bundle", bundle.digest), None, shot.at, shot.who, bundle),
-        Entry(keyed("photo", sha256, shot.bin), shot.bin, shot.at, shot.who, pictured),
-        Entry(key, shot.bin, shot.at, shot.who, entries.counted(sha256, bundle.digest, count)),
-    )
     with ledger.writing() as writing:
-        if writing.entry(key) is None:
-            writing.append(*(entry for entry in new if writing.entry(entry.key) is None))
-            return _verdict(_judged(writing, shot.bin, key, 0, policy))
-        standing = _verdicts(writing, shot.bin, key)
-        return _verdict(standing[-1] if standing else _judged(writing, shot.bin, key, 0, policy))
+        let_go = numbered(writing, "retention", sha256)
+        again = (let_go,) if let_go else ()  # it is kept anew, and the book says so
+        new = (
+            Entry(keyed("bundle", bundle.digest), None, shot.at, shot.who, bundle),
+            Entry(keyed("photo", sha256, shot.bin, *again), shot.bin, shot.at, shot.who, pictured),
+            Entry(key, shot.bin, shot.at, shot.who, entries.counted(sha256, bundle.digest, count)),
+        )
+        known = writing.known([entry.key for entry in new])
+        writing.append(*(entry for entry in new if entry.key not in known))
+        if not ledger.photos.there(sha256):  # it was let go between its keeping and this
+            ledger.photos.keep(shot.data)
+        before = numbered(writing, "verdict", key)
+        state = writing.state(shot.bin)
+        if before and not (state.count is not None and state.count.key == key and _is_old(state, policy)):
+            standing = writing.entry(keyed("verdict", key, before - 1))
+            assert standing is not None and isinstance(standing.body, Judged)
+            return _verdict(standing.body)
+        return _verdict(_judged(writing, shot.bin, key, before, policy))
 
 
 def recounted(
@@ -112,16 +122,17 @@ def recounted(
 ) -> Variance:  # fmt: skip
     """Enter what a person found, blind, and tell how it stands to the record.
 
-    The record stays as it is. Raises RecordError where the lines do not add up to the quantity, or the same person
-    has found something else in the bin at the same time.
+    The record stays as it is. ``photo``: the one that shows the same; without it the bin's latest, where its record is
+    still what it was then. Raises RecordError where the lines do not add up to the quantity, or the same person has
+    found something else in the bin at the same time.
     """
     total = sum(line.quantity for line in lines)
     if lines and total != quantity:
         raise RecordError(f"The recount of {bin} does not add up", f"its lines make {total}, not {quantity}",
                           "count the lines again")  # fmt: skip
     key = key or keyed("recount", bin, where, who, stamped(at))
-    body = Recounted(quantity, where, tuple(lines), photo, note)
     with ledger.writing() as writing:
+        body = Recounted(quantity, where, tuple(lines), photo or _showing(writing, bin, key, at), note)
         writing.append(Entry(key, bin, at, who, body, consignment))
         found = _found(writing, bin, key)
         needs = where == "bin" and found.needs_approval(policy.variance_limit)
@@ -154,37 +165,57 @@ def adjusted(ledger: Ledger, bin: str, who: str, why: str, policy: Policy) -> En
 def approved(ledger: Ledger, bin: str, who: str, why: str) -> Entry:
     """Another person's yes to what the latest recount at the bin leaves outstanding; the entry that says so.
 
-    It holds for this many items: where a late entry changes the variance, it is asked for anew. Raises InputError for
-    whoever recounted, and where there is nothing to approve.
+    It holds for this many items of these lines: where a late entry changes the variance, it is asked for anew. Raises
+    InputError for whoever recounted, and where there is nothing to approve.
     """
     with ledger.writing() as writing:
         found = _settling(writing.state(bin), bin)
         if found.by(who):
             raise InputError(f"{who} may not approve the variance of {bin}", f"it was {found.who} who found it",
                              "have another person approve it")  # fmt: skip
-        delta = found.outstanding or 0
-        if not delta and not found.outstanding_lines:
+        delta, lines = found.outstanding or 0, tuple(sorted(found.outstanding_lines))
+        if not delta and not lines:
             raise InputError(f"{bin} has nothing to approve", "no variance is outstanding", "leave it as it is")
-        key = keyed("approval", found.key, who, delta, found.adjustments)
+        key = keyed("approval", found.key, who, delta, lines, found.adjustments)
         before = writing.entry(key)
-        entry = Entry(key, bin, found.at, who, Approved(found.key, delta, why), found.consignment)
+        entry = Entry(key, bin, found.at, who, Approved(found.key, delta, why, lines), found.consignment)
         return before or _entered(writing, entry)
 
 
 def reverified(ledger: Ledger, policy: Policy) -> int:
-    """Judge anew the latest count of every bin whose record as of that count has changed since; how many there were."""
+    """Judge anew the latest count of every bin whose record as of that count has changed since, or whose verdict was
+    given under another policy; how many there were."""
+    old = select(bins.c.bin).where((bins.c.stale == 1) | (bins.c.policy != policy.deciding)).order_by(bins.c.bin)
     with ledger.reading() as connection:
-        stale: list[str] = list(connection.scalars(select(bins.c.bin).where(bins.c.stale == 1).order_by(bins.c.bin)))
+        found: list[str] = list(connection.scalars(old))
     done = 0
-    for some in chunks(stale, 200):
+    for some in chunks(found, 200):
         with ledger.writing() as writing:
             for bin in some:
                 state = writing.state(bin)
-                if state.count is not None and state.stale:
+                if state.count is not None and _is_old(state, policy):
                     key = state.count.key
-                    _judged(writing, bin, key, len(_verdicts(writing, bin, key)), policy)
+                    _judged(writing, bin, key, numbered(writing, "verdict", key), policy)
                     done += 1
     return done
+
+
+def numbered(writing: Writing, kind: str, of: str) -> int:
+    """How many entries of a kind the book has of something: their keys are numbered from 0 without a gap."""
+
+    def beyond(number: int) -> bool:
+        return writing.entry(keyed(kind, of, number)) is None
+
+    end = 1
+    while not beyond(end - 1):
+        end *= 2
+    return bisect_left(range(end - 1), True, key=beyond)
+
+
+def _is_old(state: State, policy: Policy) -> bool:
+    """Whether the verdict on a bin's latest count is against another record than that of its time, or under another
+    policy."""
+    return state.stale or (state.verdict is not None and state.verdict.policy != policy.deciding)
 
 
 def _judged(writing: Writing, bin: str, key: str, before: int, policy: Policy) -> Judged:
@@ -194,7 +225,7 @@ def _judged(writing: Writing, bin: str, key: str, before: int, policy: Policy) -
     rule = bundled.body.rule if bundled is not None and isinstance(bundled.body, Bundled) else ""
     found = _weighed(seen.count, seen.record, policy, _rule(rule) if rule else None)
     body = Judged(key, found.verdict, found.p_right, found.expected, found.count, found.interval, found.reason,
-                  found.change, found.bound, found.worth, digest(seen.record))  # fmt: skip
+                  found.change, found.bound, found.worth, digest(seen.record), policy.deciding)  # fmt: skip
     writing.append(Entry(keyed("verdict", key, before), bin, seen.at, seen.who, body))
     return body
 
@@ -217,14 +248,15 @@ def _rule(written: str) -> Rule:
     return Rule.from_bytes(written.encode())
 
 
-def _verdicts(writing: Writing, bin: str, key: str) -> list[Judged]:
-    """The verdicts on a count against the bin's own record, in the order in which they were given."""
-    on = [
-        (entry.seq or 0, entry.body)
-        for entry in writing.timeline(bin)
-        if isinstance(entry.body, Judged) and entry.body.of == key and entry.consignment is None
-    ]
-    return [body for _, body in sorted(on, key=lambda one: one[0])]
+def _showing(writing: Writing, bin: str, key: str, at: datetime) -> str:
+    """The photo of what is recounted: the bin's latest, unless its record has changed since; "" for none."""
+    before = writing.entry(key)
+    if before is not None and isinstance(before.body, Recounted):
+        return before.body.photo
+    state = writing.state(bin)
+    if state.count is None or state.at is None or state.at > at or digest(state.count.record) != digest(state.record):
+        return ""
+    return state.count.photo
 
 
 def _verdict(body: Judged) -> Verdict:

@@ -96,7 +96,8 @@ class Judged:
     """The verdict on the count ``of`` (its key) against the record as of that count's time (``expected`` None: none).
 
     The other fields are ``records.Verdict``'s. Where the entry has a consignment, it was held against what that
-    declares, else against the bin's own record, whose ``timeline.digest`` is ``against`` ("": not told).
+    declares, else against the bin's own record, whose ``timeline.digest`` is ``against``. ``policy``: the
+    ``Policy.deciding`` that it was given under ("": not told, as with ``against``).
     """
 
     of: str
@@ -110,6 +111,7 @@ class Judged:
     bound: float | None
     worth: float
     against: str = ""
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Recounted:
-    """How many items a person found, blind: in all, and by line where they were told apart."""
+    """How many items a person found, blind: in all, and by line where they were told apart. ``photo``: the one that
+    shows the same ("": none does)."""
 
     quantity: Whole
     where: Where
@@ -133,11 +136,13 @@ class Recounted:
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """Another person's yes to adjusting the record to the recount ``of`` (its key), of ``delta`` items."""
+    """Another person's yes to adjusting the record to the recount ``of`` (its key) by ``delta`` items, and its
+    ``lines`` by SKU where it was line-wise."""
 
     of: str
     delta: int
     why: str = ""
+    lines: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

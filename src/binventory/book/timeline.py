@@ -10,6 +10,7 @@ A snapshot (``expectation``) sets the record, movements and adjustments add to i
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -58,10 +59,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Another person's yes to an adjustment of ``delta`` items."""
+    """Another person's yes to an adjustment of ``delta`` items, and of these lines."""
 
     who: str
     delta: int
+    lines: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Found:
     @property
     def line_variances(self) -> tuple[tuple[str, int], ...]:
         """Found less expected by SKU, for all that were found or expected; nothing unless counted by line, and where
-        the record names no lines."""
+        the record names no lines. A line whose quantity the record does not tell has no variance."""
         if not self.lines or self.record is None or (self.record.quantity and not self.record.items):
             return ()
         found: dict[str, int] = {}
@@ -113,7 +115,8 @@ class Found:
             found[line.sku] = found.get(line.sku, 0) + line.quantity
         for item in self.record.items:
             found[item.sku] = found.get(item.sku, 0) - (item.quantity or 0)
-        return tuple(found.items())
+        untold = {item.sku for item in self.record.items if item.quantity is None}
+        return tuple((sku, delta) for sku, delta in found.items() if sku not in untold)
 
     @property
     def outstanding_lines(self) -> tuple[tuple[str, int], ...]:
@@ -126,14 +129,15 @@ class Found:
 
     def needs_approval(self, limit: int) -> bool:
         """Whether adjusting more than ``limit`` items, each line's counted, wants another person's yes to just that
-        many, and there is none."""
-        left = self.outstanding or 0
-        size = max(abs(left), sum(abs(delta) for _, delta in self.outstanding_lines))
-        return size > limit and not any(one.delta == left and not self.by(one.who) for one in self.approvals)
+        many of just these lines, and there is none."""
+        left, lines = self.outstanding or 0, sorted(self.outstanding_lines)
+        size = max(abs(left), sum(abs(delta) for _, delta in lines))
+        seen = (one for one in self.approvals if (one.delta, sorted(one.lines)) == (left, lines))
+        return size > limit and all(self.by(one.who) for one in seen)
 
     def by(self, who: str) -> bool:
-        """Whether this is who recounted."""
-        return who.strip().casefold() == self.who.strip().casefold()
+        """Whether this is who recounted, however the name is written: blanks, case and Unicode's forms aside."""
+        return _name(who) == _name(self.who)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,10 @@ class State:
         return self.stale or self.standing is None or self.standing.verdict != "match"
 
 
+def _name(who: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", who).casefold().split())
+
+
 def digest(record: BinRecord | None) -> str:
     """A record in 32 hex digits, the same for the same total and lines; ``none`` for no record."""
     if record is None:
@@ -258,7 +266,7 @@ def advance(state: State, entry: Entry) -> State:
     if isinstance(body, Approved):
         if state.recount is None or body.of != state.recount.key:
             return state
-        approvals = (*state.recount.approvals, Approval(entry.who, body.delta))
+        approvals = (*state.recount.approvals, Approval(entry.who, body.delta, body.lines))
         return replace(state, recount=replace(state.recount, approvals=approvals))
     if isinstance(body, Declared):
         return replace(state, consignment=entry.consignment)

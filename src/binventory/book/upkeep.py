@@ -10,15 +10,17 @@ import hashlib
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import msgspec
+from msgspec import Meta
 from sqlalchemy import Connection, CursorResult, func, insert, select, text
 
 from binventory import objects
@@ -26,7 +28,7 @@ from binventory.book import engines, migrations, schema, store
 from binventory.book.entries import Entry, Forgotten, Pictured, keyed
 from binventory.book.photos import MOST
 from binventory.book.schema import bin_row, bins, entries, entry_of, state_row, states
-from binventory.book.store import Ledger
+from binventory.book.store import Ledger, Writing
 from binventory.deciding.policy import Policy
 from binventory.errors import (
     BinventoryError,
@@ -39,6 +41,8 @@ from binventory.flow import Track, chunks, untracked
 
 FORMAT = 1
 _CHUNK = 1000
+_TOGETHER = 100
+"""Photos that are let go while others wait to write."""
 _ENTRIES, _MANIFEST = "entries.jsonl", "manifest.json"
 _PHOTO = re.compile(r"photos/([0-9a-f]{64})")
 _LARGEST_MANIFEST = 1 << 20
@@ -73,8 +77,8 @@ class _Line:
     key: str
     kind: str
     bin: str | None
-    at: datetime
-    entered: datetime
+    at: Annotated[datetime, Meta(tz=True)]
+    entered: Annotated[datetime, Meta(tz=True)]
     who: str
     consignment: str | None
     body: msgspec.Raw
@@ -88,10 +92,12 @@ class _Line:
 
 @dataclass(slots=True)
 class _Shown:
-    """A photo that entries name: as of when at the latest, in which bins, and whether it has been let go since."""
+    """A photo that entries name: as of when at the latest, in which bins, how often it was let go, and whether it has
+    not been kept anew since."""
 
     at: datetime
     bins: set[str] = field(default_factory=set)
+    times: int = 0
     gone: bool = False
 
 
@@ -120,23 +126,25 @@ def backup(ledger: Ledger, path: str, *, photos: bool = True, track: Track = unt
     if os.path.lexists(path):
         raise UsageError(f"{path} is there already", "a backup overwrites nothing", "give another path")
     with objects.replacing(Path(path)) as temporary:
-        lines = temporary.parent / _ENTRIES
-        with lines.open("wb") as file, ledger.reading() as connection:
-            number, sha256, named = _written(connection, file, track)
         kept = missing = 0
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
-            tar.add(lines, _ENTRIES, filter=_plain)
+        with (
+            tempfile.TemporaryFile(dir=temporary.parent) as lines,
+            tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            with ledger.reading() as connection:
+                number, sha256, named = _written(connection, lines, track)
+            _add(tar, _ENTRIES, lines, lines.tell())
             for one in track(sorted(named), "photos", len(named)) if photos else ():
                 try:
                     data = ledger.photos.read(one)
                 except (MissingError, PhotoError):
                     missing += 1
                     continue
-                _add(tar, f"photos/{one}", data)
+                _add(tar, f"photos/{one}", BytesIO(data), len(data))
                 kept += 1
             found = Backup(number, kept, missing, sha256, schema.REVISIONS[-1], datetime.now(UTC))
-            _add(tar, _MANIFEST, msgspec.json.format(msgspec.json.encode(found)))
-        os.unlink(lines)
+            told = msgspec.json.format(msgspec.json.encode(found))
+            _add(tar, _MANIFEST, BytesIO(told), len(told))
         return found
 
 
@@ -180,40 +188,63 @@ def check(ledger: Ledger, *, track: Track = untracked) -> Iterator[Finding]:
     yield from _photos_checked(ledger, shown, track)
 
 
-def mend(ledger: Ledger) -> None:
-    """Make what follows from the entries anew, whatever stands there."""
+def mend(ledger: Ledger) -> int:
+    """Make what follows from the entries anew, whatever stands there; of how many bins."""
     with engines.told(ledger.name), engines.writing(ledger.engine) as connection:
         store.rebuild(connection)
+        return connection.scalar(select(func.count()).select_from(bins)) or 0
 
 
 def retain(ledger: Ledger, policy: Policy, now: datetime, *, track: Track = untracked) -> int:
     """Remove photos older than the policy keeps them, but for those of bins that wait for a recount; how many.
 
-    Their counts and verdicts stay. That a photo goes is entered first, so that none is missed.
+    Their counts and verdicts stay. That a photo goes is entered first, so that none is missed; it goes while nobody
+    writes, so that one that comes again meanwhile stays.
     """
     if policy.keep_photos_days is None:
         return 0
     before = now - timedelta(days=policy.keep_photos_days)
-    with ledger.reading() as connection:
-        waiting = set(connection.scalars(select(bins.c.bin).where(bins.c.open == 1)))
-    shown: dict[str, _Shown] = {}
-    for entry in ledger.entries(kinds=("photo", "retention")):
-        _show(shown, entry)
-    old = {
-        sha256: one.at
-        for sha256, one in shown.items()
-        if not one.gone and one.at < before and not one.bins & waiting
-    }  # fmt: skip
     why = f"older than {policy.keep_photos_days:g} days"
-    ledger.append(
-        Entry(keyed("retention", sha256, at), None, now, "retention", Forgotten(sha256, why))
-        for sha256, at in old.items()
-    )
+    shown: dict[str, _Shown] = {}
+    with ledger.reading() as connection:
+        place = _looked(connection, shown, 0)
+    old = [sha256 for sha256, one in shown.items() if not one.gone and one.at < before]
+    for some in chunks(old, _TOGETHER):
+        with engines.told(ledger.name), engines.writing(ledger.engine) as connection:
+            place = _looked(connection, shown, place)
+            going = [(one, shown[one]) for one in _without_waiting(connection, shown, some)]
+            Writing(connection).append(*(
+                Entry(keyed("retention", sha256, one.times), None, now, "retention", Forgotten(sha256, why))
+                for sha256, one in going if not one.gone and one.at < before
+            ))  # fmt: skip
+            place = _looked(connection, shown, place)
+    removed = 0
     # Also what was to go before, had its removal not been interrupted.
-    gone = [one for one in ledger.photos.all() if one in old or (one in shown and shown[one].gone)]
-    for one in track(gone, "photos", len(gone)):
-        ledger.photos.forget(one)
-    return len(gone)
+    gone = [one for one in ledger.photos.all() if one in shown and shown[one].gone]
+    for some in chunks(track(gone, "photos", len(gone)), _TOGETHER):
+        with engines.told(ledger.name), engines.writing(ledger.engine) as connection:
+            place = _looked(connection, shown, place)
+            for one in _without_waiting(connection, shown, [one for one in some if shown[one].gone]):
+                ledger.photos.forget(one)
+                removed += 1
+    return removed
+
+
+def _looked(connection: Connection, shown: dict[str, _Shown], after: int) -> int:
+    """Remember what entries from behind a place tell of photos; the place of the last."""
+    wanted = select(entries).where(entries.c.kind.in_(("photo", "retention")), entries.c.seq > after)
+    with connection.execute(wanted.order_by(entries.c.seq).execution_options(yield_per=_CHUNK)) as rows:
+        for row in rows:
+            _show(shown, entry_of(row))
+            after = row.seq
+    return after
+
+
+def _without_waiting(connection: Connection, shown: Mapping[str, _Shown], photos: Sequence[str]) -> list[str]:
+    """Those of the photos that show no bin that waits for a recount."""
+    names = {bin for one in photos for bin in shown[one].bins}
+    waiting = set(connection.scalars(select(bins.c.bin).where(bins.c.open == 1, bins.c.bin.in_(names))))
+    return [one for one in photos if not shown[one].bins & waiting]
 
 
 def _written(connection: Connection, file: IO[bytes], track: Track) -> tuple[int, str, set[str]]:
@@ -244,21 +275,16 @@ def _show(shown: dict[str, _Shown], entry: Entry) -> None:
         one.at, one.gone = max(one.at, entry.at), False
         one.bins.add(entry.bin or "")
     elif isinstance(entry.body, Forgotten) and entry.body.sha256 in shown:
+        shown[entry.body.sha256].times += 1
         shown[entry.body.sha256].gone = True
 
 
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """A member without an owner: a backup is read by anyone who may read the file."""
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = 0o644
-    return member
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = _plain(tarfile.TarInfo(name))
-    member.size = len(data)
-    tar.addfile(member, BytesIO(data))
+def _add(tar: tarfile.TarFile, name: str, file: IO[bytes], size: int) -> None:
+    """Add a file from its first byte on, without an owner."""
+    file.seek(0)
+    member = tarfile.TarInfo(name)
+    member.size = size
+    tar.addfile(member, file)
 
 
 @contextmanager
@@ -295,7 +321,10 @@ def _looked_through(tar: tarfile.TarFile, path: str, track: Track) -> tuple[Back
                 number += 1
                 if line.seq != number:
                     raise _damaged(path, f"entry {number} is missing")
-                schema.fair(line.entry)
+                try:
+                    schema.fair(line.entry)
+                except OverflowError:
+                    raise _damaged(path, f"entry {number} is of no time that can be") from None
     if not {_ENTRIES, _MANIFEST} <= names:
         raise _damaged(path, "it is cut short, or was never finished")
     found = _manifest(_file(tar, _MANIFEST).read(_LARGEST_MANIFEST), path)
@@ -365,7 +394,7 @@ def _bins_checked(connection: Connection) -> Iterator[Finding]:
         known = [known[0] + len(there), known[1] + len(whole)]
         for bin, state in found.items():
             if there.get(bin) != bin_row(bin, state) or whole.get(bin) != state_row(bin, state)["state"]:
-                yield Finding(f"bin {bin} is not what its entries make it")
+                yield Finding(f"bin {bin} is not what its entries make it; book mend makes it so")
     if [connection.scalar(select(func.count()).select_from(table)) for table in (bins, states)] != known:
         yield Finding("there are bins that no entry tells of")
 

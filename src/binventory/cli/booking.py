@@ -75,6 +75,17 @@ def named(who: str | None) -> str:
         raise UsageError("Nobody is named", "this account has no name", "--who NAME") from None
 
 
+def bin_named(given: str) -> str:
+    """A bin's name as the book has it. Raises UsageError where it can be none."""
+    from binventory.book import intake
+
+    name = intake.bin_name(given)
+    if name is None:
+        raise UsageError(f"{given[:40]!r} names no bin", f"a name has 1 to {intake.LONGEST_BIN} printable characters",
+                         "give the bin's name")  # fmt: skip
+    return name
+
+
 def counting(bundle: str | None, endpoint: str | None) -> tuple[Counts, Bundled]:
     """A counter here or far away, and its bundle as the book knows it. Raises UsageError, BundleError, OutsideError."""
     if endpoint is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binventory.cli import terminal
-from binventory.cli.booking import BookOption, SiteOption, opened
+from binventory.cli.booking import BookOption, SiteOption, bin_named, opened
 from binventory.cli.data import JsonOption
 from binventory.errors import UsageError
 
@@ -20,7 +20,7 @@ EPCIS = ".jsonld"
 
 app = typer.Typer(
     name="book",
-    help="Upkeep of the book: migrate, backup, restore, check, export, retain.",
+    help="Upkeep of the book: migrate, backup, restore, check, mend, export, retain.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -94,6 +94,19 @@ def check(site: SiteOption = None, book: BookOption = None, as_json: JsonOption 
 
 
 @app.command()
+def mend(site: SiteOption = None, book: BookOption = None, as_json: JsonOption = False) -> None:
+    """Make what follows from the entries anew, where a check found that it differs. Entries and photos stay."""
+    from binventory.book import upkeep
+
+    with opened(site, book) as desk:
+        number = upkeep.mend(desk.ledger)
+    if as_json:
+        terminal.print_json({"bins": number})
+    else:
+        terminal.say(f"mended: {number:,} bins")
+
+
+@app.command()
 def export(
     out: Annotated[
         str,
@@ -124,7 +137,7 @@ def export(
         why = f"it takes one kind of {', '.join(exports.IMPORTED)}"
         raise UsageError("--as-imported does not fit", why, "--kind expectation --as-imported")
     with opened(site, book) as desk:
-        found = desk.ledger.entries(kinds=kinds, bin=bin, consignment=consignment)
+        found = desk.ledger.entries(kinds=kinds, bin=bin and bin_named(bin), consignment=consignment)
         entries = terminal.tracked(found, "exporting", None)
         if out.endswith(EPCIS):
             told = list(entries)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binventory.cli import terminal
-from binventory.cli.booking import BookOption, Desk, SiteOption, WhoOption, named, opened
+from binventory.cli.booking import BookOption, Desk, SiteOption, WhoOption, bin_named, named, opened, reverify
 from binventory.cli.data import JsonOption
 from binventory.cli.recording import lines_of
 from binventory.errors import InputError
@@ -111,7 +111,7 @@ def recount(
     """Enter what a person found in a bin, and see what the record says. Exit 1 where the two differ."""
     from binventory.book.entries import Line
 
-    place = _where(where)
+    bin, place = bin_named(bin), _where(where)
     with opened(site, book) as desk:
         found = [Line(sku, number) for sku, number in lines_of(line or ())]
         variance = _entered(desk, bin, quantity, place, named(who), found, note, consignment)
@@ -134,8 +134,10 @@ def approve(
     """Say yes to adjusting a bin's record to its last recount. It takes another person than the one who recounted."""
     from binventory.book import acts
 
+    bin = bin_named(bin)
     with opened(site, book) as desk:
         entry = acts.approved(desk.ledger, bin, named(who), why)
+        reverify(desk)
     _done(entry.as_row(), f"approved: {bin}. Next: binventory review adjust {bin}", as_json)
 
 
@@ -151,8 +153,10 @@ def adjust(
     """Move a bin's record to what its last recount at the bin found. Above the policy's limit it needs an approval."""
     from binventory.book import acts
 
+    bin = bin_named(bin)
     with opened(site, book) as desk:
         entry = acts.adjusted(desk.ledger, bin, named(who), why, desk.site.policy)
+        reverify(desk)
     row = entry.as_row()
     _done(row, f"adjusted: {bin} by {row['delta']:+}", as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args, get_type_hints
 
@@ -35,7 +36,7 @@ class Policy:
     ``max_wrong``: the share of a consignment's released bins that may be wrong.
     ``value_shares``: up to which share of the stock's value a bin is of class A, and of B; ``every_days``: how often
     bins of class A, B and C are counted.
-    ``keep_photos_days``: how long photos are kept (None: for ever).
+    ``keep_photos_days``: how long photos are kept, a hundred years at most (None: for ever).
 
     Raises UsageError where a value is out of its range.
     """
@@ -54,7 +55,7 @@ class Policy:
     max_wrong: Share = 0.02
     value_shares: tuple[Share, Share] = (0.8, 0.95)
     every_days: tuple[Minutes, Minutes, Minutes] = (30.0, 90.0, 180.0)
-    keep_photos_days: Annotated[float, Meta(ge=0)] | None = None
+    keep_photos_days: Annotated[float, Meta(ge=0, le=36_500)] | None = None
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self), include_extras=True).items():
@@ -63,6 +64,13 @@ class Policy:
             except msgspec.ValidationError as error:
                 raise UsageError(f"policy.{name} = {getattr(self, name)!r} cannot be", str(error).lower(),
                                  f"policy.{name} as docs/deciding.md has it") from None  # fmt: skip
+
+    @property
+    def deciding(self) -> str:
+        """All of it that a verdict follows from, in 16 hex digits: the same where every count is judged alike."""
+        told = (self.bound, sorted(self.errors), self.wrong_rate, self.assumed_rate, self.short_cost, self.over_cost,
+                self.minute_cost, self.bin_minutes, self.item_minutes, self.tell)  # fmt: skip
+        return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
 
     def minutes(self, quantity: int) -> float:
         """How long a recount of a bin with about so many items takes."""

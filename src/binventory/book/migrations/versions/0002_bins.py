@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("passes", sa.Integer),
         sa.Column("worth", sa.Float),
         sa.Column("stale", sa.Integer, nullable=False),
+        sa.Column("policy", sa.Text),
         sa.Column("open", sa.Integer, nullable=False),
         sa.Column("recounted", big),
         sa.Column("variance", big),
