@@ -23,13 +23,14 @@ _TELLING = ("consignment", "count", "recount", "movement", "expectation")
 @dataclass(frozen=True, slots=True)
 class Consigned:
     """A consignment and what may leave. ``verdicts``: by bin, where a photo was counted; ``discrepancies``: where a
-    person found something else than was declared."""
+    person found something else than was declared, at ``found_at`` the latest (None: nobody has recounted)."""
 
     name: str
     totes: tuple[Tote, ...]
     release: Release
     verdicts: Mapping[str, Verdict]
     discrepancies: tuple[Discrepancy, ...]
+    found_at: datetime | None
 
     def as_row(self) -> dict[str, object]:
         """The consignment as one JSON object; ``recount`` stands in order."""
@@ -75,22 +76,25 @@ def weighed(ledger: Ledger, name: str, policy: Policy, max_wrong: float, who: st
     runs = together({bin: one.items for bin, (_, one) in declared.items()})
     totes: list[Tote] = []
     verdicts: dict[str, Verdict] = {}
-    found: dict[str, int] = {}
+    strays = _not_advised(ledger, name, declared)
+    found = {one.bin or "": body.quantity for one, body in strays}
+    found_at = [one.at for one, _ in strays]
     for bin, (entry, body) in declared.items():
         known = _known(ledger, bin, name, entry.at)
         verdict = _verdict(known, body, policy, rules)
         if verdict is not None:
             verdicts[bin] = verdict
         recounted = _recounted(known, verdict)
-        if recounted is not None:
+        if recounted is not None and known.recount is not None:
             found[bin] = recounted
+            found_at.append(known.recount.at)
         totes.append(_tote(bin, body, verdict, recounted, policy, runs[bin]))
         if verdict is not None and known.count is not None:
             _enter(ledger, known.count, name, verdict, who)
     dependence = max((rule.dependence for rule in rules.values()), default=0.0)
-    stray = _not_advised(ledger, name, declared)
-    told = discrepancies([entry for entry, _ in declared.values()], found | stray)
-    return Consigned(name, tuple(totes), consign(totes, max_wrong, dependence), verdicts, tuple(told))
+    told = discrepancies([entry for entry, _ in declared.values()], found)
+    release = consign(totes, max_wrong, dependence)
+    return Consigned(name, tuple(totes), release, verdicts, tuple(told), max(found_at, default=None))
 
 
 def latest(entries: Iterable[Entry]) -> dict[str, tuple[Entry, Declared]]:
@@ -212,10 +216,10 @@ def _enter(ledger: Ledger, count: Entry, name: str, verdict: Verdict, who: str) 
             writing.append(Entry(keyed("verdict", count.key, name, len(given)), bin, count.at, who, told, name))
 
 
-def _not_advised(ledger: Ledger, name: str, declared: Mapping[str, object]) -> dict[str, int]:
-    """What was recounted for this consignment and is not in it."""
-    return {
-        one.bin: one.body.quantity
+def _not_advised(ledger: Ledger, name: str, declared: Mapping[str, object]) -> list[tuple[Entry, Recounted]]:
+    """The recounts that were made for this consignment at what is not in it."""
+    return [
+        (one, one.body)
         for one in ledger.entries(consignment=name, kinds=("recount",))
         if isinstance(one.body, Recounted) and one.body.where == "bin" and one.bin and one.bin not in declared
-    }
+    ]

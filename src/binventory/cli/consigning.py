@@ -59,9 +59,9 @@ def consign(
     from binventory.book import consigning
     from binventory.book.exchange import imports
 
-    entries, bad = read([file], imports.read_consignment, whole)
-    names = list(dict.fromkeys(one.consignment for one in entries if one.consignment))
     with opened(site, book) as desk:
+        entries, bad = read(desk, [file], imports.read_consignment, whole)
+        names = list(dict.fromkeys(one.consignment for one in entries if one.consignment))
         enter(desk, entries, whole)
         share = desk.site.policy.max_wrong if max_wrong is None else max_wrong
         found = [consigning.weighed(desk.ledger, name, desk.site.policy, share, named(who)) for name in names]
@@ -87,8 +87,8 @@ def _write_discrepancies(out: str, found: Sequence[Consigned]) -> None:
         if len(found) > 1:
             raise UsageError("--discrepancies does not fit", "an EPCIS document is of one consignment here",
                              "a file for each consignment, or --discrepancies FILE.csv")  # fmt: skip
-        now = datetime.now(UTC)
-        write_json(out, epcis.discrepancies(found[0].discrepancies, found[0].name, "site", now))
+        one = found[0]
+        write_json(out, epcis.discrepancies(one.discrepancies, one.name, "site", one.found_at or datetime.now(UTC)))
     else:
         rows = ({"consignment": one.name} | told.as_row() for one in found for told in one.discrepancies)
         tables.write(out, ("consignment", "bin", "sscc", "declared", "found", "difference", "word", "code"), rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from binventory.book.entries import Entry
     from binventory.book.exchange.imports import Bad, Read
 
-    Reader = Callable[[str, datetime], Read]
-    """What makes entries of a file's rows; its second argument is the time of those that have none."""
+    Reader = Callable[[str, datetime, tzinfo | None], Read]
+    """What makes entries of a file's rows, given the time of those that have none, and the zone of times without."""
 
 FilesArgument = Annotated[
     list[str],
@@ -40,8 +40,8 @@ def expect(
     """Enter what other systems' records say is in each bin: totals, and lines where they have them.
 
     Columns: bin, quantity, and if known sku, name, gtin, height, length, width, weight, value, at. Rows of one bin and
-    time are its lines. Bad rows are told one by one, and the good ones are kept; the exit status is then 3. The same
-    file again changes nothing.
+    time are its lines; a time without a zone is of [intake] timezone, else this machine's. Bad rows are told one by
+    one, and the good ones are kept; the exit status is then 3. The same file again changes nothing.
     """
     from binventory.book.exchange import imports
 
@@ -69,28 +69,31 @@ def move(
 def _take_over(
     files: Sequence[str], reader: Reader, whole: bool, site: str | None, book: str | None, as_json: bool
 ) -> None:
-    entries, bad = read(files, reader, whole)
     with opened(site, book) as desk:
+        entries, bad = read(desk, files, reader, whole)
         tell(enter(desk, entries, whole), bad, as_json)
         reverify(desk)
     raise typer.Exit(terminal.status_of(one.error for _, one in bad))
 
 
-def read(files: Sequence[str], reader: Reader, whole: bool) -> tuple[list[Entry], list[tuple[str, Bad]]]:
+def read(desk: Desk, files: Sequence[str], reader: Reader, whole: bool) -> tuple[list[Entry], list[tuple[str, Bad]]]:
     """The entries of files' rows, and the rows that are bad, each told; so is what to know of the others.
 
     Raises InputError where a row is bad and all or nothing was asked for.
     """
+    from binventory.book import intake
+
+    clock = intake.zone(desk.site.intake.timezone)
     entries: list[Entry] = []
     bad: list[tuple[str, Bad]] = []
     for file in files:
-        found = reader(file, datetime.now(UTC))
+        found = reader(file, datetime.now(UTC), clock)
         entries += found.entries
         bad += [(file, one) for one in found.bad]
         for note in found.notes:
             terminal.say(f"note: {file}: {note}")
-    for file, one in bad[:_BAD_TOLD]:
-        terminal.say(f"rejected: {file}, line {one.line}: {one.error}")
+    for _, one in bad[:_BAD_TOLD]:
+        terminal.say(f"rejected: {one.error}")
     if bad[_BAD_TOLD:]:
         terminal.say(f"and {len(bad) - _BAD_TOLD:,} more: --json tells them all")
     if whole and bad:
@@ -105,7 +108,9 @@ def enter(desk: Desk, entries: Sequence[Entry], whole: bool = False) -> dict[str
     from binventory.book import acts
 
     tracked = terminal.tracked(entries, "entering", len(entries))
-    new = sum(acts.imported(desk.ledger, some) for some in chunks(tracked, len(entries) if whole else _TOGETHER))
+    new = sum(
+        acts.imported(desk.ledger, some) for some in chunks(tracked, max(len(entries), 1) if whole else _TOGETHER)
+    )
     return {"entered": new, "known": len(entries) - new}
 
 

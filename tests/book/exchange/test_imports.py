@@ -9,6 +9,7 @@ import time
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
@@ -203,8 +204,8 @@ def test_times_without_a_zone_are_local(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_missing_and_doubled_columns_are_refused_with_those_that_are_there() -> None:
-    with pytest.raises(InputError, match=r"stock\.csv names no quantity\. Its columns are bin, menge"):
-        expected({"bin": "A", "menge": 3})
+    with pytest.raises(InputError, match=r"stock\.csv names no quantity\. Its columns are bin, kiste"):
+        expected({"bin": "A", "kiste": 3})
     with pytest.raises(InputError, match="names no bin"):
         expected({"qty": 3})
     with pytest.raises(InputError, match=r"names the quantity twice\. In its columns qty and on hand"):
@@ -303,7 +304,7 @@ def test_a_label_that_was_told_late_is_a_declaration_of_its_own() -> None:
 def test_a_consignment_that_is_piped_in_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def piped(text: bytes, name: str | None = None) -> Read:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
-        return imports.read_consignment("-", NOW, name)
+        return imports.read_consignment("-", NOW, name=name)
 
     with pytest.raises(InputError, match="standard input names no consignment"):
         piped(b"bin,quantity\nT1,3\n")
@@ -526,3 +527,11 @@ def test_an_sscc_is_told_from_other_bins() -> None:
     assert gs1.is_sscc("340123450000000000")
     assert not gs1.is_sscc("(00)340123450000000000")
     assert not gs1.is_sscc("A-01")
+
+
+@pytest.mark.parametrize(("written", "hour"), [("2026-11-30 08:00", 7), ("2026-11-30T08:00:00Z", 8)])
+def test_a_time_without_a_zone_is_of_the_sites(written: str, hour: int, tmp_path: Path) -> None:
+    path = tmp_path / "stock.csv"
+    path.write_text(f"Lagerplatz;Menge;at\nA-1;3;{written}\n")
+    (entry,) = imports.read_expectations(str(path), NOW, ZoneInfo("Europe/Berlin")).entries
+    assert (entry.bin, entry.at.hour) == ("A-1", hour)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TypeVar
 
 from binventory.book import intake
@@ -29,15 +29,18 @@ T = TypeVar("T")
 
 COLUMNS: Mapping[str, str] = {
     "bin": "bin_id bin_code bin_no bin_number bin_name bin_location location location_id location_code location_name "
-    "storage_bin storage_location slot shelf",
+    "storage_bin storage_location slot shelf lagerplatz platz",
     "quantity": "qty on_hand onhand qty_on_hand quantity_on_hand on_hand_qty on_hand_quantity stock stock_qty expected "
-    "expected_quantity expected_qty total_quantity total_qty declared shipped_qty qty_shipped pieces pcs units count",
+    "expected_quantity expected_qty total_quantity total_qty declared shipped_qty qty_shipped pieces pcs units count "
+    "menge bestand anzahl",
     "delta": "change difference quantity_change qty_change change_qty movement_qty",
     "direction": "in_out inout movement_type movement transaction_type",
     "sku": "item sku_id item_id item_no item_number item_code article article_id article_no article_number "
-    "article_code material material_number part part_number product product_id product_code",
+    "article_code material material_number part part_number product product_id product_code "
+    "artikel artikelnummer",
     "asin": "",
-    "name": "item_name article_name product_name description item_description article_description title",
+    "name": "item_name article_name product_name description item_description article_description title bezeichnung "
+    "artikelbezeichnung",
     "gtin": "ean upc gtin13 gtin14 gtin_13 gtin_14 ean13 ean_13",
     "height": "height_in",
     "length": "length_in",
@@ -176,8 +179,9 @@ def possible(at: datetime, now: datetime) -> bool:
     return intake.EARLIEST <= at <= now + intake.FUTURE
 
 
-def moment(row: Row, column: str, now: datetime) -> datetime | None:
-    """A time of ISO 8601 in UTC, one without a zone being local time; None where there is none.
+def moment(row: Row, column: str, now: datetime, clock: tzinfo | None) -> datetime | None:
+    """A time of ISO 8601 in UTC; None where there is none. ``clock``: the zone of one that names none (None: this
+    machine's).
 
     Raises RecordError, also for a time before 1990 or more than a day after ``now``.
     """
@@ -187,7 +191,8 @@ def moment(row: Row, column: str, now: datetime) -> datetime | None:
     try:
         if not isinstance(cell, str):
             raise ValueError
-        at = datetime.fromisoformat(cell.strip()).astimezone(UTC)
+        at = datetime.fromisoformat(cell.strip())
+        at = (at.replace(tzinfo=clock) if clock and at.tzinfo is None else at).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise RecordError(f"The time {str(cell)[:40]!r} cannot be used", "it is not ISO 8601",
                           "write it as in 2026-11-30T08:15:00+01:00") from None  # fmt: skip

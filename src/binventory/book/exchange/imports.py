@@ -28,7 +28,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 import msgspec
 
@@ -58,12 +58,14 @@ _KEY = re.compile(r"movement:[0-9a-f]{32}")
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where rows stand. ``name``: what their table is called. ``at``: when rows without a time were so, in UTC.
-    ``now``: none may be more than a day later. ``digest``: of the file's bytes, sha256 in hex."""
+    ``now``: none may be more than a day later. ``digest``: of the file's bytes, sha256 in hex. ``clock``: the zone of
+    times that name none (None: this machine's)."""
 
     name: str
     at: datetime
     now: datetime
     digest: str
+    clock: tzinfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,39 +100,39 @@ class _Group:
     consignment: str | None = None
 
 
-def read_expectations(address: str, now: datetime) -> Read:
+def read_expectations(address: str, now: datetime, clock: tzinfo | None = None) -> Read:
     """The expectations of a table, of a file of ABID's metadata (``<bin>.json``) or of a folder of these.
 
     ``now``: of rows without a time, where the address is no local file; those of a local file are of its own time.
-    Raises InputError, OutsideError.
+    ``clock``: the zone of times that name none (None: this machine's). Raises InputError, OutsideError.
     """
     if os.path.isdir(address) or (objects.is_remote(address) and not os.path.splitext(address)[1]):
         try:
             addresses = list(objects.find(address, frozenset({".json"})))
         except MissingError:
             raise MissingError(f"{address} holds no records", "nothing there ends in .json", "check the path") from None
-        reads = [_abid(one, now) for one in addresses]
+        reads = [_abid(one, now, clock) for one in addresses]
         return Read(
             tuple(one for read in reads for one in read.entries), tuple(one for read in reads for one in read.bad)
         )
     data = objects.read(address, tables.MOST_BYTES)
     is_object = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
     if address.lower().endswith(".json") and is_object and b'"BIN_FCSKU_DATA"' in data:
-        return _abid(address, now)
-    return expectations(tables.rows(data, address), _origin(address, data, now))
+        return _abid(address, now, clock)
+    return expectations(tables.rows(data, address), _origin(address, data, now, clock))
 
 
-def read_movements(address: str, now: datetime) -> Read:
+def read_movements(address: str, now: datetime, clock: tzinfo | None = None) -> Read:
     """The movements of a table, ``now`` as for expectations. Raises InputError, OutsideError."""
     data = objects.read(address, tables.MOST_BYTES)
-    return movements(tables.rows(data, address), _origin(address, data, now))
+    return movements(tables.rows(data, address), _origin(address, data, now, clock))
 
 
-def read_consignment(address: str, now: datetime, name: str | None = None) -> Read:
+def read_consignment(address: str, now: datetime, clock: tzinfo | None = None, name: str | None = None) -> Read:
     """The consignment of a table, ``now`` as for expectations. ``name``: where no column says it; by default the
     file's, without its ending. Raises InputError, OutsideError."""
     data = objects.read(address, tables.MOST_BYTES)
-    origin = _origin(address, data, now)
+    origin = _origin(address, data, now, clock)
     if name is None and address != objects.STDIN:
         name = os.path.splitext(origin.name)[0]
     return consignment(tables.rows(data, address), origin, name)
@@ -196,7 +198,7 @@ def _movement(row: Row, origin: Origin, seen: Counter[tuple[object, ...]]) -> En
     if delta is None and row.get("direction") is not None:
         delta = fields.sign(row) * fields.needed(fields.whole(row, "quantity"), "quantity")
     delta = fields.needed(delta, "delta")
-    told = fields.moment(row, "at", origin.now)
+    told = fields.moment(row, "at", origin.now, origin.clock)
     sku = fields.identity(row, "sku") or fields.identity(row, "asin")
     body = Moved(delta, sku, fields.code(row, "gtin"),
                  fields.identity(row, "reference") or "", fields.text(row, "reason") or "")  # fmt: skip
@@ -224,7 +226,7 @@ def _grouped(lines: Iterable[Line], origin: Origin, whose: Callable[[Row], str |
             bin = fields.bin_name(row, "bin")
             sscc = fields.code(row, "sscc")
             bin = fields.needed(bin or sscc, "bin")
-            at = fields.moment(row, "at", origin.now) or origin.at
+            at = fields.moment(row, "at", origin.now, origin.clock) or origin.at
             source = fields.text(row, "source") or origin.name
             made = _Group(bin, at, source=source, sscc=sscc, consignment=whose(row))
             group = groups.setdefault((bin, made.consignment or at), made)
@@ -296,12 +298,14 @@ def _entry(group: _Group) -> Entry:
     return Entry(key, group.bin, group.at, WHO, body, group.consignment)
 
 
-def _abid(address: str, now: datetime) -> Read:
+def _abid(address: str, now: datetime, clock: tzinfo | None) -> Read:
     """A bin's metadata as ABID has it. What it does not know of an article's sizes is left open."""
     source = _called(address)
     try:
         data = objects.read(address, _MOST_RECORD)
         raw = msgspec.json.decode(data)
+        if not isinstance(raw, dict):
+            raise msgspec.ValidationError("it holds no JSON object")
         lines = raw.get("BIN_FCSKU_DATA") or {}
         rows = [_abid_row(sku, line) for sku, line in lines.items()]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError) as error:
@@ -313,7 +317,7 @@ def _abid(address: str, now: datetime) -> Read:
     if stated is not None or not rows:
         rows.insert(0, {"quantity": stated})
     bin = os.path.splitext(source)[0]
-    return expectations([(1, row | {"bin": bin}) for row in rows], _origin(address, data, now))
+    return expectations([(1, row | {"bin": bin}) for row in rows], _origin(address, data, now, clock))
 
 
 def _abid_row(sku: str, line: dict[str, object]) -> dict[str, Cell]:
@@ -329,11 +333,11 @@ def _cell(value: object) -> Cell:
     return value if isinstance(value, str | int | float) else None
 
 
-def _origin(address: str, data: bytes, now: datetime) -> Origin:
+def _origin(address: str, data: bytes, now: datetime, clock: tzinfo | None) -> Origin:
     """The origin of a file's rows. A file whose own time cannot be, as archives leave it, has none."""
     at = tables.modified(address, now)
     at = at if fields.possible(at, now) else now
-    return Origin(_called(address), at.astimezone(UTC), now, hashlib.sha256(data).hexdigest())
+    return Origin(_called(address), at.astimezone(UTC), now, hashlib.sha256(data).hexdigest(), clock)
 
 
 def _called(address: str) -> str:
