@@ -60,7 +60,12 @@ def made(folder: Path, *names: str) -> Path:
 def test_new_folders_are_synced_in_those_that_hold_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_ino), real(handle))[1])
+
+    def noted(handle: int) -> None:
+        synced.append(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
     objects.write(str(tmp_path / "a" / "b" / "c" / "file"), b"bytes")
     folders = (tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c")
     assert {folder.stat().st_ino for folder in folders} <= set(synced)
