@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
-from binventory.book import acts, engines, migrations, upkeep
+from binventory.book import acts, engines, migrations, retention, upkeep
 from binventory.book.acts import Shot
 from binventory.book.entries import Bundled, Entry, Expected, Forgotten, Moved, keyed
 from binventory.book.store import Ledger, opened
@@ -202,15 +202,15 @@ def test_old_photos_go_but_for_those_of_bins_that_wait_and_the_book_says_so(ledg
         photographed(ledger, bin, day)
     acts.recounted(ledger, "done", 1, "bin", "ann", now, POLICY)
     acts.recounted(ledger, "recent", 1, "bin", "ann", now, POLICY)
-    assert upkeep.retain(ledger, Policy(), now) == 0
-    assert upkeep.retain(ledger, POLICY, now) == 1
-    assert upkeep.retain(ledger, POLICY, now) == 0
+    assert retention.retain(ledger, Policy(), now) == 0
+    assert retention.retain(ledger, POLICY, now) == 1
+    assert retention.retain(ledger, POLICY, now) == 0
     assert [entry.kind for entry in ledger.entries()].count("retention") == 1
     assert len(list(ledger.photos.all())) == 2
     assert ledger.state("done").count
     assert list(upkeep.check(ledger)) == []
     acts.recounted(ledger, "waits", 1, "bin", "ann", now, POLICY)
-    assert upkeep.retain(ledger, POLICY, now) == 1
+    assert retention.retain(ledger, POLICY, now) == 1
 
 
 def test_a_photo_that_was_let_go_and_comes_again_for_another_bin_goes_again(ledger: Ledger) -> None:
@@ -219,7 +219,7 @@ def test_a_photo_that_was_let_go_and_comes_again_for_another_bin_goes_again(ledg
         photographed(ledger, bin, data=b"one photo")
         acts.recounted(ledger, bin, 1, "bin", "ann", now, POLICY)
         assert list(upkeep.check(ledger)) == []
-        assert upkeep.retain(ledger, POLICY, now + timedelta(days=days)) == 1
+        assert retention.retain(ledger, POLICY, now + timedelta(days=days)) == 1
         assert list(ledger.photos.all()) == []
         assert list(upkeep.check(ledger)) == []
 
@@ -228,10 +228,10 @@ def test_the_photo_of_a_bin_that_waits_stays_though_it_was_let_go_before(ledger:
     now = BEGIN + timedelta(days=40)
     photographed(ledger, "waits", data=b"one photo")
     acts.recounted(ledger, "waits", 1, "bin", "ann", BEGIN, POLICY)
-    assert upkeep.retain(ledger, POLICY, now) == 1
+    assert retention.retain(ledger, POLICY, now) == 1
     photographed(ledger, "waits", 1, b"one photo", Bundled("e" * 64, "a better bundle", ""))
     assert ledger.state("waits").open
-    assert upkeep.retain(ledger, POLICY, now) == 0
+    assert retention.retain(ledger, POLICY, now) == 0
     assert len(list(ledger.photos.all())) == 1
     assert list(upkeep.check(ledger)) == []
 
@@ -272,8 +272,8 @@ def test_what_was_to_go_goes_the_next_time_where_it_was_interrupted(ledger: Ledg
     now = BEGIN + timedelta(days=40)
     photographed(ledger, "done")
     acts.recounted(ledger, "done", 1, "bin", "ann", now, POLICY)
-    assert upkeep.retain(ledger, POLICY, now) == 1
+    assert retention.retain(ledger, POLICY, now) == 1
     ledger.photos.keep(b"done 0")  # as if it had been entered, and the process killed then
     assert [one.harmless for one in upkeep.check(ledger)] == [True]
-    assert upkeep.retain(ledger, POLICY, now) == 1
+    assert retention.retain(ledger, POLICY, now) == 1
     assert list(upkeep.check(ledger)) == []

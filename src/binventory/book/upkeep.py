@@ -1,4 +1,4 @@
-"""A book's upkeep: migrate it, back it up, restore it, check it, and let go of photos that are old enough.
+"""A book's upkeep: migrate it, back it up, restore it, check it, mend it.
 
 A backup is one tar file: ``entries.jsonl``, a line an entry in order, ``photos/SHA256`` unless they are left out, and
 ``manifest.json`` last, with counts and checksums. It is the same for both databases.
@@ -11,10 +11,10 @@ import os
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -25,11 +25,11 @@ from sqlalchemy import Connection, CursorResult, func, insert, select, text
 
 from binventory import objects
 from binventory.book import engines, migrations, schema, store
-from binventory.book.entries import Entry, Forgotten, Pictured, keyed
+from binventory.book.entries import Entry
 from binventory.book.photos import MOST
+from binventory.book.retention import Shown, show
 from binventory.book.schema import bin_row, bins, entries, entry_of, state_row, states
-from binventory.book.store import Ledger, Writing
-from binventory.deciding.policy import Policy
+from binventory.book.store import Ledger
 from binventory.errors import (
     BinventoryError,
     InputError,
@@ -41,8 +41,6 @@ from binventory.flow import Track, chunks, untracked
 
 FORMAT = 1
 _CHUNK = 1000
-_TOGETHER = 100
-"""Photos that are let go while others wait to write."""
 _ENTRIES, _MANIFEST = "entries.jsonl", "manifest.json"
 _PHOTO = re.compile(r"photos/([0-9a-f]{64})")
 _LARGEST_MANIFEST = 1 << 20
@@ -88,17 +86,6 @@ class _Line:
         row = (self.seq, self.key, self.kind, self.bin, schema.micros(self.at), schema.micros(self.entered), self.who,
                self.consignment, bytes(self.body))  # fmt: skip
         return entry_of(row)
-
-
-@dataclass(slots=True)
-class _Shown:
-    """A photo that entries name: as of when at the latest, in which bins, how often it was let go, and whether it has
-    not been kept anew since."""
-
-    at: datetime
-    bins: set[str] = field(default_factory=set)
-    times: int = 0
-    gone: bool = False
 
 
 def migrate(address: str) -> tuple[str, str]:
@@ -172,7 +159,7 @@ def restore(ledger: Ledger, path: str, *, track: Track = untracked) -> Backup:
 
 def check(ledger: Ledger, *, track: Track = untracked) -> Iterator[Finding]:
     """What is wrong with a book: its database, its entries, what follows from them, its photos."""
-    shown: dict[str, _Shown] = {}
+    shown: dict[str, Shown] = {}
     with ledger.reading() as connection:
         if connection.dialect.name == "sqlite":
             said = connection.scalars(text("PRAGMA integrity_check(20)")).all()
@@ -195,66 +182,14 @@ def mend(ledger: Ledger) -> int:
         return connection.scalar(select(func.count()).select_from(bins)) or 0
 
 
-def retain(ledger: Ledger, policy: Policy, now: datetime, *, track: Track = untracked) -> int:
-    """Remove photos older than the policy keeps them, but for those of bins that wait for a recount; how many.
-
-    Their counts and verdicts stay. That a photo goes is entered first, so that none is missed; it goes while nobody
-    writes, so that one that comes again meanwhile stays.
-    """
-    if policy.keep_photos_days is None:
-        return 0
-    before = now - timedelta(days=policy.keep_photos_days)
-    why = f"older than {policy.keep_photos_days:g} days"
-    shown: dict[str, _Shown] = {}
-    with ledger.reading() as connection:
-        place = _looked(connection, shown, 0)
-    old = [sha256 for sha256, one in shown.items() if not one.gone and one.at < before]
-    for some in chunks(old, _TOGETHER):
-        with engines.told(ledger.name), engines.writing(ledger.engine) as connection:
-            place = _looked(connection, shown, place)
-            going = [(one, shown[one]) for one in _without_waiting(connection, shown, some)]
-            Writing(connection).append(*(
-                Entry(keyed("retention", sha256, one.times), None, now, "retention", Forgotten(sha256, why))
-                for sha256, one in going if not one.gone and one.at < before
-            ))  # fmt: skip
-            place = _looked(connection, shown, place)
-    removed = 0
-    # Also what was to go before, had its removal not been interrupted.
-    gone = [one for one in ledger.photos.all() if one in shown and shown[one].gone]
-    for some in chunks(track(gone, "photos", len(gone)), _TOGETHER):
-        with engines.told(ledger.name), engines.writing(ledger.engine) as connection:
-            place = _looked(connection, shown, place)
-            for one in _without_waiting(connection, shown, [one for one in some if shown[one].gone]):
-                ledger.photos.forget(one)
-                removed += 1
-    return removed
-
-
-def _looked(connection: Connection, shown: dict[str, _Shown], after: int) -> int:
-    """Remember what entries from behind a place tell of photos; the place of the last."""
-    wanted = select(entries).where(entries.c.kind.in_(("photo", "retention")), entries.c.seq > after)
-    with connection.execute(wanted.order_by(entries.c.seq).execution_options(yield_per=_CHUNK)) as rows:
-        for row in rows:
-            _show(shown, entry_of(row))
-            after = row.seq
-    return after
-
-
-def _without_waiting(connection: Connection, shown: Mapping[str, _Shown], photos: Sequence[str]) -> list[str]:
-    """Those of the photos that show no bin that waits for a recount."""
-    names = {bin for one in photos for bin in shown[one].bins}
-    waiting = set(connection.scalars(select(bins.c.bin).where(bins.c.open == 1, bins.c.bin.in_(names))))
-    return [one for one in photos if not shown[one].bins & waiting]
-
-
 def _written(connection: Connection, file: IO[bytes], track: Track) -> tuple[int, str, set[str]]:
     """Write every entry of a moment as a line; how many, their sha256, and the photos that are to be there."""
     total = connection.scalar(select(func.count()).select_from(entries)) or 0
     sha256 = hashlib.sha256()
-    shown: dict[str, _Shown] = {}
+    shown: dict[str, Shown] = {}
     with _all(connection) as rows:
         for row in track(rows, "entries", total):
-            _show(shown, entry_of(row))
+            show(shown, entry_of(row))
             line = _Line(row.seq, row.key, row.kind, row.bin, schema.when(row.at), schema.when(row.entered), row.who,
                          row.consignment, msgspec.Raw(row.body.encode()))  # fmt: skip
             data = msgspec.json.encode(line) + b"\n"
@@ -266,17 +201,6 @@ def _written(connection: Connection, file: IO[bytes], track: Track) -> tuple[int
 def _all(connection: Connection) -> CursorResult[Any]:
     """Every entry's row in order, some at a time; to be closed."""
     return connection.execute(select(entries).order_by(entries.c.seq).execution_options(yield_per=_CHUNK))
-
-
-def _show(shown: dict[str, _Shown], entry: Entry) -> None:
-    """Remember a photo that an entry names, or that it has been let go; entries come in order."""
-    if isinstance(entry.body, Pictured):
-        one = shown.setdefault(entry.body.sha256, _Shown(entry.at))
-        one.at, one.gone = max(one.at, entry.at), False
-        one.bins.add(entry.bin or "")
-    elif isinstance(entry.body, Forgotten) and entry.body.sha256 in shown:
-        shown[entry.body.sha256].times += 1
-        shown[entry.body.sha256].gone = True
 
 
 def _add(tar: tarfile.TarFile, name: str, file: IO[bytes], size: int) -> None:
@@ -369,7 +293,7 @@ def _refuse_full(connection: Connection, name: str) -> None:
                          "give the path of a new one: --book PATH")  # fmt: skip
 
 
-def _entries_checked(connection: Connection, shown: dict[str, _Shown], track: Track) -> Iterator[Finding]:
+def _entries_checked(connection: Connection, shown: dict[str, Shown], track: Track) -> Iterator[Finding]:
     total = connection.scalar(select(func.count()).select_from(entries)) or 0
     with _all(connection) as rows:
         for place, row in enumerate(track(rows, "entries", total), start=1):
@@ -379,7 +303,7 @@ def _entries_checked(connection: Connection, shown: dict[str, _Shown], track: Tr
             try:
                 entry = entry_of(row)
                 schema.fair(entry)
-                _show(shown, entry)
+                show(shown, entry)
             except (BinventoryError, OverflowError) as error:
                 yield Finding(f"entry {place} cannot be read: {error}")
 
@@ -399,7 +323,7 @@ def _bins_checked(connection: Connection) -> Iterator[Finding]:
         yield Finding("there are bins that no entry tells of")
 
 
-def _photos_checked(ledger: Ledger, shown: dict[str, _Shown], track: Track) -> Iterator[Finding]:
+def _photos_checked(ledger: Ledger, shown: dict[str, Shown], track: Track) -> Iterator[Finding]:
     wanted = [sha256 for sha256, one in shown.items() if not one.gone]
     for sha256 in track(wanted, "photos", len(wanted)):
         try:

@@ -159,10 +159,10 @@ def retain(site: SiteOption = None, book: BookOption = None, as_json: JsonOption
 
     Those of bins that wait for a recount stay, too.
     """
-    from binventory.book import upkeep
+    from binventory.book import retention
 
     with opened(site, book) as desk:
-        removed = upkeep.retain(desk.ledger, desk.site.policy, datetime.now(UTC), track=terminal.tracked)
+        removed = retention.retain(desk.ledger, desk.site.policy, datetime.now(UTC), track=terminal.tracked)
     if as_json:
         terminal.print_json({"removed": removed})
     else:
