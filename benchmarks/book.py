@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert
 
-from binventory.book import acts, engines, schema, store, views
+from binventory.book import acts, engines, planning, schema, store, views
 from binventory.book.acts import Shot
 from binventory.book.entries import Bundled, Counted, Entry, Expected, Judged, Moved, Pictured, Recounted, keyed
 from binventory.book.schema import fair
@@ -64,8 +64,8 @@ def main() -> None:
             measured("stock, one bin", given.times, lambda: views.stock(ledger, bins=[bin()])),
             measured("totals", given.times, lambda: views.totals(ledger)),
             measured("queue, the first 50", given.times, lambda: views.queue(ledger, 50)),
-            measured("plan, 50 bins", given.times, lambda: views.plan(ledger, policy, NOW, bins=50)),
-            measured("plan, 8 hours", given.times, lambda: views.plan(ledger, policy, NOW, minutes=480)),
+            measured("plan, 50 bins", given.times, lambda: planning.plan(ledger, policy, NOW, bins=50)),
+            measured("plan, 8 hours", given.times, lambda: planning.plan(ledger, policy, NOW, minutes=480)),
             measured("accuracy", given.times, lambda: views.accuracy(ledger)),
             measured("one bin's history", given.times, lambda: list(views.history(ledger, bin()))),
         ]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from binventory.book import acts, views
+from binventory.book import acts, planning, views
 from binventory.book.entries import Counted, Declared, Entry, Expected, Judged, Line, Moved
 from binventory.book.store import Ledger
 from binventory.deciding.policy import Policy
@@ -39,7 +39,7 @@ def recounted(ledger: Ledger, bin: str, day: float, quantity: int, *lines: tuple
 def test_an_empty_book_answers_with_nothing(ledger: Ledger) -> None:
     assert not views.stock(ledger)
     assert not views.queue(ledger, 10)
-    assert not views.plan(ledger, POLICY, BEGIN)
+    assert not planning.plan(ledger, POLICY, BEGIN)
     assert list(views.history(ledger, "A-1")) == []
     totals = views.totals(ledger)
     assert (totals.bins, totals.units, totals.value, totals.open) == (0, 0, 0.0, 0)
@@ -126,15 +126,15 @@ def test_the_plan_is_by_class_of_value_then_doubt_and_age_those_never_counted_fi
     ledger.append([Entry("tote", "TOTE-1", BEGIN, "wms", Declared(9), "ASN-1")])
     for bin, day in (("dear", 69.0), ("middling", 9.0), ("cheap", 0.0), ("fresh", 99.0)):
         counted(ledger, bin, day, "match", 0.9)
-    found = views.plan(ledger, POLICY, now)
+    found = planning.plan(ledger, POLICY, now)
     assert [(one.bin, one.abc) for one in found] == [("new", "C"), ("dear", "A"), ("middling", "B")]
     assert found[1].reason == "class A, counted 31 days ago and due every 30"
     assert found[1].as_row()["days"] == 31.0
     recounted(ledger, "dear", 95, 1)
-    assert [one.bin for one in views.plan(ledger, POLICY, now)] == ["new", "middling"]
+    assert [one.bin for one in planning.plan(ledger, POLICY, now)] == ["new", "middling"]
     counted(ledger, "cheap", 1, "short", 0.1)
     counted(ledger, "fresh", 2, "match", 0.2)
-    old = [one.bin for one in views.plan(ledger, POLICY, BEGIN + 400 * DAY)]
+    old = [one.bin for one in planning.plan(ledger, POLICY, BEGIN + 400 * DAY)]
     assert old == ["new", "dear", "middling", "cheap", "fresh"]
 
 
@@ -144,29 +144,29 @@ def test_a_photo_that_leaves_doubt_puts_its_bin_on_todays_plan_until_somebody_wa
         expected(ledger, bin, 1, 1.0)
     counted(ledger, "clear", 9, "match", 0.99)
     counted(ledger, "doubtful", 9, "recount", 0.6)
-    assert [(one.bin, one.reason) for one in views.plan(ledger, POLICY, now)] == [
+    assert [(one.bin, one.reason) for one in planning.plan(ledger, POLICY, now)] == [
         ("doubtful", "class A, its photo leaves doubt")
     ]
     recounted(ledger, "doubtful", 9.5, 1)
-    assert views.plan(ledger, POLICY, now) == []
+    assert planning.plan(ledger, POLICY, now) == []
 
 
 def test_a_plan_fits_the_bins_and_minutes_that_there_are_and_tells_no_quantity(ledger: Ledger) -> None:
     for n in range(6):
         expected(ledger, f"bin-{n}", 7731)
     policy = Policy(bin_minutes=2.0, item_minutes=1 / 7731)  # three minutes a bin
-    assert len(views.plan(ledger, policy, BEGIN, bins=4)) == 4
-    assert len(views.plan(ledger, policy, BEGIN, minutes=9.5)) == 3
-    assert len(views.plan(ledger, policy, BEGIN, bins=2, minutes=9.5)) == 2
-    assert views.plan(ledger, policy, BEGIN, minutes=1) == []
-    assert "7731" not in str([one.as_row() for one in views.plan(ledger, policy, BEGIN)])
+    assert len(planning.plan(ledger, policy, BEGIN, bins=4)) == 4
+    assert len(planning.plan(ledger, policy, BEGIN, minutes=9.5)) == 3
+    assert len(planning.plan(ledger, policy, BEGIN, bins=2, minutes=9.5)) == 2
+    assert planning.plan(ledger, policy, BEGIN, minutes=1) == []
+    assert "7731" not in str([one.as_row() for one in planning.plan(ledger, policy, BEGIN)])
 
 
 def test_without_values_the_bins_that_move_most_are_of_class_a(ledger: Ledger) -> None:
     for bin, moves in (("busy", 8), ("slow", 1), ("still", 0)):
         expected(ledger, bin, 9)
         ledger.append([Entry(f"{bin}-{n}", bin, BEGIN, "scanner", Moved(1)) for n in range(moves)])
-    found = {one.bin: one.abc for one in views.plan(ledger, POLICY, BEGIN)}
+    found = {one.bin: one.abc for one in planning.plan(ledger, POLICY, BEGIN)}
     assert found == {"busy": "A", "slow": "B", "still": "C"}
 
 
@@ -176,3 +176,37 @@ def test_a_bins_history_is_told_by_when_things_were_true(ledger: Ledger) -> None
     ledger.append([Entry("late", "A-1", BEGIN + DAY, "scanner", Moved(1))])
     found = [entry.kind for entry in views.history(ledger, "A-1")]
     assert found == ["expectation", "movement", "count", "verdict"]
+
+
+def test_what_comes_late_after_an_adjustment_is_planned_and_listed_until_it_is_settled(ledger: Ledger) -> None:
+    expected(ledger, "A-1", 4)
+    recounted(ledger, "A-1", 5, 2)
+    acts.adjusted(ledger, "A-1", "ana", "", POLICY)
+    assert planning.plan(ledger, POLICY, BEGIN + 6 * DAY) == []
+    ledger.append([Entry("late", "A-1", BEGIN + 2 * DAY, "wms", Moved(-2))])
+    (due,) = planning.plan(ledger, POLICY, BEGIN + 6 * DAY)
+    assert due.reason.endswith("its record has moved since it was adjusted to a recount")
+    (one,) = views.unsettled(ledger, POLICY, 10)
+    assert (one.bin, one.outstanding, one.waits_for) == ("A-1", 2, "an adjustment")
+    acts.adjusted(ledger, "A-1", "ana", "", POLICY)
+    assert planning.plan(ledger, POLICY, BEGIN + 6 * DAY) == []
+    assert views.unsettled(ledger, POLICY, 10) == []
+
+
+def test_large_variances_wait_for_another_person_and_so_do_lines_that_cancel_out(ledger: Ledger) -> None:
+    policy = Policy(variance_limit=2)
+    expected(ledger, "A-1", 9)
+    recounted(ledger, "A-1", 1, 3)
+    lines = tuple(Item(sku, None, None, 4, None, None, None, None) for sku in "XY")
+    ledger.append([Entry("lines", "A-2", BEGIN, "wms", Expected(8, lines))])
+    acts.recounted(ledger, "A-2", 8, "bin", "ana", BEGIN + DAY, policy, lines=(Line("X", 8),))
+    assert [(one.bin, one.outstanding, one.waits_for) for one in views.unsettled(ledger, policy, 10)] == [
+        ("A-1", -6, "another person's approval"), ("A-2", 0, "another person's approval"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("98", "00098"), ("lager-1", "Lager-1"), ("1", None), ("%", None)])
+def test_a_slip_in_a_bins_name_finds_the_one_that_was_meant(typed: str, meant: str | None, ledger: Ledger) -> None:
+    for bin in ("00098", "Lager-1", "00001"):
+        expected(ledger, bin, 1)
+    assert views.like(ledger, typed) == meant

@@ -188,6 +188,28 @@ def test_a_recount_moves_nothing_until_someone_adjusts_and_a_large_one_wants_ano
     assert (accuracy["net"], accuracy["gross"]) == (-5, 5)
 
 
+def test_what_is_advised_is_typed_on_the_same_book_and_a_slip_makes_no_bin(here: Path) -> None:
+    (here / "wms.csv").write_text("bin,quantity\n00098,10\n")
+    on = ("--book", "other book.db")
+    binventory("expect", "wms.csv", *on, cwd=here)
+    found = binventory("review", "recount", "00098", 4, *WHO, *on, cwd=here)
+    assert found.stderr.strip().endswith(
+        "Next: binventory review approve 00098 --book 'other book.db', by another person"
+    )
+    refused = binventory("review", "adjust", "00098", *WHO, *on, cwd=here)
+    assert refused.stderr.strip().endswith("binventory review approve 00098 --book 'other book.db'.")
+    (waiting,) = rows(binventory("review", "variances", "--json", *on, cwd=here))
+    assert (waiting["outstanding"], waiting["waits_for"]) == (-6, "another person's approval")
+    slip = binventory("review", "recount", "98", 4, *WHO, *on, cwd=here)
+    assert slip.returncode == 3
+    assert "Try: 00098, or --new" in slip.stderr
+    assert [row["bin"] for row in rows(binventory("stock", "--json", *on, cwd=here))] == ["00098"]
+    asked = binventory("stock", "--book", "typo.db", cwd=here)
+    assert asked.returncode == 0
+    assert "no book at typo.db" in asked.stderr
+    assert not (here / "typo.db").exists()
+
+
 def test_a_movement_that_comes_late_explains_a_variance(here: Path) -> None:
     (here / "wms.csv").write_text("bin,quantity,at\nA-1,10,2026-01-12T06:00:00Z\n")
     binventory("expect", "wms.csv", cwd=here)
@@ -351,7 +373,7 @@ def test_a_backup_fills_an_empty_book_and_an_export_reads_as_the_import(here: Pa
     (["stock", "--book", "postgresql://127.0.0.1:1/none"], 4, "127.0.0.1"),
     (["stock", "--book", "mysql://u:secret@127.0.0.1/b"], 2, "mysql"),
     (["review", "recount", "A-1", "3", "--where", "shelf"], 3, "--where bin"),
-    (["review", "recount", "A-1", "3", "--line", "X"], 3, "SKU=N"),
+    (["review", "recount", "A-1", "3", "--new", "--line", "X"], 3, "SKU=N"),
     (["review", "adjust", "A-1"], 3, "A-1"),
     (["review", "adjust", " "], 2, "names no bin"),
     (["review", "recount", "A" * 101, "3"], 2, "100 printable characters"),

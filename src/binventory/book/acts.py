@@ -55,7 +55,8 @@ class Shot:
 class Variance:
     """What a recount found against the record as of its time; ``expected`` and ``variance`` None: there was none.
 
-    ``needs_approval``: adjusting to it wants another person's yes.
+    ``needs_approval``: adjusting to it wants another person's yes. ``lines``: found less expected by SKU, where it was
+    by line and the record names lines; those that agree are left out.
     """
 
     bin: str
@@ -63,11 +64,12 @@ class Variance:
     quantity: int
     variance: int | None
     needs_approval: bool
+    lines: tuple[tuple[str, int], ...] = ()
 
     def as_row(self) -> dict[str, object]:
         """The variance as it stands in JSON output."""
         return {"bin": self.bin, "expected": self.expected, "quantity": self.quantity, "variance": self.variance,
-                "needs_approval": self.needs_approval}  # fmt: skip
+                "needs_approval": self.needs_approval, "lines": dict(self.lines)}  # fmt: skip
 
 
 def imported(ledger: Ledger, entries: Sequence[Entry]) -> int:
@@ -136,7 +138,8 @@ def recounted(
         writing.append(Entry(key, bin, at, who, body, consignment))
         found = _found(writing, bin, key)
         needs = where == "bin" and found.needs_approval(policy.variance_limit)
-        return Variance(bin, found.expected, found.quantity, found.variance, needs)
+        apart = tuple((sku, by) for sku, by in found.line_variances if by)
+        return Variance(bin, found.expected, found.quantity, found.variance, needs, apart)
 
 
 def adjusted(ledger: Ledger, bin: str, who: str, why: str, policy: Policy) -> Entry:
@@ -154,7 +157,11 @@ def adjusted(ledger: Ledger, bin: str, who: str, why: str, policy: Policy) -> En
                                  "leave it as it is")  # fmt: skip
             return before
         if found.needs_approval(policy.variance_limit):
-            raise InputError(f"{bin} may not be adjusted yet", f"a variance of {delta:+d} is above the limit of "
+            apart = sum(abs(by) for _, by in lines)
+            what = (
+                f"a variance of {delta:+d}" if abs(delta) > policy.variance_limit else f"{apart} items among its lines"
+            )
+            raise InputError(f"{bin} may not be adjusted yet", f"{what} is above the limit of "
                              f"{policy.variance_limit}, and nobody but {found.who} has seen it",
                              f"have another person approve it: binventory review approve {bin}")  # fmt: skip
         entry = Entry(keyed("adjustment", found.key, found.adjustments), bin, found.at, who,

@@ -9,6 +9,7 @@ from datetime import datetime
 from binventory.book.entries import Bundled, Counted, Declared, Entry, Expected, Judged, Moved, Recounted, keyed
 from binventory.book.exchange.discrepancies import Discrepancy, discrepancies
 from binventory.book.store import Ledger
+from binventory.book.timeline import folded
 from binventory.deciding.consignment import Release, Tote, consign
 from binventory.deciding.policy import Policy
 from binventory.deciding.rule import Rule
@@ -16,7 +17,7 @@ from binventory.deciding.verify import verify
 from binventory.errors import MissingError
 from binventory.records import BinRecord, Verdict
 
-_TELLING = ("consignment", "count", "recount", "movement", "expectation")
+_TELLING = ("consignment", "count", "verdict", "recount", "movement", "expectation", "adjustment")
 """The kinds of entry that tell what is in a tote."""
 
 
@@ -79,8 +80,9 @@ def weighed(ledger: Ledger, name: str, policy: Policy, max_wrong: float, who: st
     strays = _not_advised(ledger, name, declared)
     found = {one.bin or "": body.quantity for one, body in strays}
     found_at = [one.at for one, _ in strays]
+    stories = ledger.stories(list(declared), _TELLING)
     for bin, (entry, body) in declared.items():
-        known = _known(ledger, bin, name, entry.at)
+        known = _known(stories[bin], name, entry.at)
         verdict = _verdict(known, body, policy, rules)
         if verdict is not None:
             verdicts[bin] = verdict
@@ -90,7 +92,7 @@ def weighed(ledger: Ledger, name: str, policy: Policy, max_wrong: float, who: st
             found_at.append(known.recount.at)
         totes.append(_tote(bin, body, verdict, recounted, policy, runs[bin]))
         if verdict is not None and known.count is not None:
-            _enter(ledger, known.count, name, verdict, who)
+            _enter(ledger, stories[bin], known.count, name, verdict, who)
     dependence = max((rule.dependence for rule in rules.values()), default=0.0)
     told = discrepancies([entry for entry, _ in declared.values()], found)
     release = consign(totes, max_wrong, dependence)
@@ -124,13 +126,12 @@ def together(items: Mapping[str, Sequence[object]]) -> dict[str, str]:
     return {bin: root(bin) for bin in items}
 
 
-def _known(ledger: Ledger, bin: str, name: str, declared: datetime) -> _Known:
-    """What was found in a tote while it is this consignment's.
+def _known(entries: Sequence[Entry], name: str, declared: datetime) -> _Known:
+    """What was found in a tote while it is this consignment's, by its entries in their order.
 
     What names a consignment is that one's. What names none counts until the next consignment declares the tote; and
     where one did so before, not before this one does, since what was found in between may be of either.
     """
-    entries = sorted(ledger.entries(bin=bin, kinds=_TELLING), key=lambda one: (one.at, one.seq or 0))
     begin = min(one.at for one in entries if isinstance(one.body, Declared) and one.consignment == name)
     others = [one.at for one in entries if isinstance(one.body, Declared) and one.consignment != name]
     after = begin if any(one < begin for one in others) else None
@@ -143,9 +144,7 @@ def _known(ledger: Ledger, bin: str, name: str, declared: datetime) -> _Known:
 
     counts = [one for one in entries if isinstance(one.body, Counted) and ours(one)]
     recounts = [one for one in entries if isinstance(one.body, Recounted) and one.body.where == "bin" and ours(one)]
-    count, recount = (
-        some[-1] if some and _holds(ledger, some[-1], entries, declared) else None for some in (counts, recounts)
-    )
+    count, recount = (some[-1] if some and _holds(some[-1], entries, declared) else None for some in (counts, recounts))
     return _Known(count, recount, *(_moved(entries, one, declared) for one in (count, recount)))
 
 
@@ -155,7 +154,7 @@ def _moved(entries: Sequence[Entry], since: Entry | None, until: datetime) -> in
     return sum(moves)
 
 
-def _holds(ledger: Ledger, found: Entry, entries: Sequence[Entry], declared: datetime) -> bool:
+def _holds(found: Entry, entries: Sequence[Entry], declared: datetime) -> bool:
     """Whether what was found in a bin still is when it is declared: no record set since then says that something
     happened which nobody entered as a movement."""
     later = [one for one in entries if isinstance(one.body, Expected) and found.at < one.at <= declared]
@@ -166,8 +165,8 @@ def _holds(ledger: Ledger, found: Entry, entries: Sequence[Entry], declared: dat
     if isinstance(found.body, Recounted):
         then: int | None = found.body.quantity
     else:
-        record = ledger.record_at(found.bin or "", found.at)
-        then = None if record is None else record.quantity
+        before = folded(one for one in entries if (one.at, one.seq or 0) <= (found.at, found.seq or 0))
+        then = before.quantity
     return then is None or last.body.quantity == then + _moved(entries, found, last.at)
 
 
@@ -202,12 +201,13 @@ def _tote(
     return Tote(bin, body.quantity, unseen if told is None else told, passes, right, minutes, run)
 
 
-def _enter(ledger: Ledger, count: Entry, name: str, verdict: Verdict, who: str) -> None:
+def _enter(ledger: Ledger, story: Sequence[Entry], count: Entry, name: str, verdict: Verdict, who: str) -> None:
     """Enter a verdict on a count for a consignment, unless it is the one that stands."""
     told = Judged(count.key, verdict.verdict, verdict.p_right, verdict.expected, verdict.count, verdict.interval,
                   verdict.reason, verdict.change, verdict.bound, verdict.worth)  # fmt: skip
     bin = count.bin or ""
-    if ledger.state(bin).held == told:
+    before = [(one.seq or 0, one.body) for one in story if isinstance(one.body, Judged) and one.consignment == name]
+    if before and max(before, key=lambda one: one[0])[1] == told:
         return
     with ledger.writing() as writing:
         ours = (one for one in writing.timeline(bin) if one.consignment == name)

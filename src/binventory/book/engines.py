@@ -234,7 +234,7 @@ def _sqlite_said(name: str, error: sqlite3.Error) -> BinventoryError:
     if code.startswith("SQLITE_CANTOPEN"):
         return OutsideError(f"{name} cannot be opened", "its disk or its folder's rights refuse",
                             "check that its folder can be written")  # fmt: skip
-    return OutsideError(f"{name} cannot be used", why, "check its disk")
+    return OutsideError(f"{name} cannot be used", why, "free space on its disk, or check it")
 
 
 _STATES = {

@@ -73,6 +73,7 @@ bins = Table(
     Column("recounted", _BIG),
     Column("variance", _BIG),
     Column("outstanding", _BIG),
+    Column("adjustments", Integer, nullable=False),
     Column("lines", Integer),
     Column("lines_right", Integer),
     Index("bins_open", "open", "worth"),
@@ -163,6 +164,7 @@ def bin_row(bin: str, state: State) -> dict[str, object]:
         "recounted": micros(found.at) if found else None,
         "variance": found.variance if found else None,
         "outstanding": found.outstanding if found else None,
+        "adjustments": found.adjustments if found else 0,
         "lines": len(lines) if lines else None,
         "lines_right": sum(not delta for _, delta in lines) if lines else None,
     }

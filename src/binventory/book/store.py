@@ -6,6 +6,7 @@ it has written. An entry and what follows from it for its bin are written togeth
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,12 @@ def opened(address: str, photos: str | None = None) -> Iterator[Ledger]:
     with engines.connected(place) as engine:
         engines.refuse_other_versions(engine, place.name)
         yield Ledger(engine, place.name, beside(place) if photos is None else Photos(photos))
+
+
+def missing(address: str) -> bool:
+    """Whether an address names a file that is not there. Raises UsageError for an address of no book."""
+    path = engines.place(address).path
+    return path is not None and not os.path.lexists(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,17 @@ class Ledger:
                 return
             after = found[-1].seq or 0
             left = None if left is None else left - len(found)
+
+    def stories(self, bins: Sequence[str], kinds: Sequence[str]) -> dict[str, list[Entry]]:
+        """The entries of bins of some kinds, each bin's by when they were true, all as of one moment."""
+        found: dict[str, list[Entry]] = {bin: [] for bin in bins}
+        with self.reading() as connection:
+            for some in chunks(bins, _CHUNK):
+                wanted = _where(kinds, None, None).where(entries.c.bin.in_(some))
+                for row in connection.execute(wanted.order_by(entries.c.bin, entries.c.at, entries.c.seq)):
+                    entry = entry_of(row)
+                    found[entry.bin or ""].append(entry)
+        return found
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What people ask the book: stock, the queue, today's count, accuracy, a bin's history. Each reads, none changes.
+"""What people ask the book: stock, the queue, variances, accuracy, a bin's history. Each reads, none changes.
 
 All but the history read the projection, a row a bin, so that they cost the same after a million counts as after one.
 """
@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Literal, cast
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, case, func, select
 
 from binventory.book.entries import Entry, stamped
 from binventory.book.schema import bins, entries, entry_of, micros, state_of, states
@@ -166,13 +167,14 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A bin to be counted today. ``days``: since it was last counted (None: never); ``reason`` in words."""
+class Unsettled:
+    """A bin whose latest recount at it leaves ``outstanding`` items to adjust, and what that waits for."""
 
     bin: str
-    abc: Abc
-    days: float | None
-    reason: str
+    outstanding: int
+    recounted: int
+    who: str
+    waits_for: str
 
     def as_row(self) -> dict[str, object]:
         """The bin as it stands in JSON output."""
@@ -240,31 +242,33 @@ def accuracy(ledger: Ledger, since: datetime | None = None) -> Accuracy:
                     None if expected is None else float(expected), int(passed))  # fmt: skip
 
 
-def plan(
-    ledger: Ledger, policy: Policy, now: datetime, *, bins: int | None = None, minutes: float | None = None
-) -> list[Planned]:
-    """Which bins with a record are to be counted today: at most ``bins``, and what a person does in ``minutes``.
-
-    A bin is of class A, B or C by the value of what its record names (by movements, where no record names a value),
-    and due when its last count or recount at the bin is older than its class allows, or its photo leaves doubt and
-    nobody has been there since. Those never counted come first; then by class, by doubt, by age.
-    """
-    fit = None if minutes is None else math.floor(min(minutes / policy.bin_minutes, 1e9))
-    most = min((limit for limit in (bins, fit) if limit is not None), default=None)
+def unsettled(ledger: Ledger, policy: Policy, most: int) -> list[Unsettled]:
+    """The bins with a variance, in all or in a line, that nobody has adjusted yet, the largest first."""
+    table = _bins()
+    by_line = func.coalesce(table.lines, 0) > func.coalesce(table.lines_right, 0)
+    wanted = (
+        select(states)
+        .join(bins, table.bin == states.c.bin)
+        .where((table.outstanding != 0) | (table.outstanding.is_not(None) & by_line))
+        .order_by(func.abs(table.outstanding).desc(), table.bin)
+    )
     with ledger.reading() as connection:
-        table = _bins()
-        named = (_sum(case((table.value > 0, table.value))), func.sum(table.movements))
-        value, movements = connection.execute(select(*named).where(table.quantity.is_not(None))).one()
-        weight, whole = (table.value, value) if value else (table.movements * 1.0, movements or 0)
-        rows = connection.execute(_due(weight, float(whole), policy, micros(now)).limit(most)).all()
-    planned: list[Planned] = []
-    spent = 0.0
-    for row in rows:
-        spent += policy.minutes(max(row.quantity, 0))
-        if minutes is not None and spent > minutes:
-            break
-        planned.append(_planned(row.bin, _CLASSES[row.abc], row.days, bool(row.open), policy))
-    return planned
+        recounts = ((bin, state_of(state).recount) for bin, state in connection.execute(wanted))
+        found = ((bin, one) for bin, one in recounts if one and (one.outstanding or one.outstanding_lines))
+        return [
+            Unsettled(bin, one.outstanding or 0, one.quantity, one.who,
+                      "another person's approval" if one.needs_approval(policy.variance_limit) else "an adjustment")
+            for bin, one in islice(found, most)
+        ]  # fmt: skip
+
+
+def like(ledger: Ledger, bin: str) -> str | None:
+    """The bin that one who typed ``bin`` may have meant: called so but for case, or for what stands before it."""
+    table = _bins()
+    near = (func.lower(table.bin) == bin.lower()) | table.bin.endswith(bin, autoescape=True)
+    with ledger.reading() as connection:
+        found: list[str] = list(connection.scalars(select(table.bin).where(near).limit(2)))
+    return found[0] if len(found) == 1 else None
 
 
 def history(ledger: Ledger, bin: str) -> Iterator[Entry]:
@@ -273,58 +277,6 @@ def history(ledger: Ledger, bin: str) -> Iterator[Entry]:
     with ledger.reading() as connection:
         found = [entry_of(row) for row in connection.execute(wanted)]
     return iter(found)
-
-
-def _due(weight: ColumnElement[Any], whole: float, policy: Policy, now: int) -> Select[Any]:
-    """The bins that are due, the first to be counted first: ``bin``, ``quantity``, ``abc`` (0, 1, 2), ``days`` and
-    ``open`` (0, 1).
-
-    ``weight``: what a bin counts for its class; ``whole``: what all of them do.
-    """
-    table = _bins()
-    weighed = (
-        select(table.bin, table.quantity, case((weight > 0, weight), else_=0.0).label("weight"),
-               ((now - _seen()) * 1.0 / _DAY).label("days"), _doubt().label("doubt"),
-               table.open)
-        .where(table.quantity.is_not(None))
-        .subquery()
-    ).c  # fmt: skip
-    heavier = func.sum(weighed.weight).over(order_by=(weighed.weight.desc(), weighed.bin), rows=(None, -1))
-    behind = select(*weighed, func.coalesce(heavier, 0.0).label("before")).subquery().c
-    first, second = (share * whole for share in policy.value_shares)
-    abc = case((behind.before < first, 0), (behind.before < second, 1), else_=2)
-    kept = (behind.bin, behind.quantity, behind.days, behind.doubt, behind.open)
-    classed = select(*kept, abc.label("abc")).subquery().c
-    a, b, c = policy.every_days
-    late = classed.days / case((classed.abc == 0, a), (classed.abc == 1, b), else_=c)
-    return (
-        select(classed.bin, classed.quantity, classed.abc, classed.days, classed.open)
-        .where(classed.days.is_(None) | (late >= 1) | (classed.open == 1))
-        .order_by(classed.days.is_not(None), classed.abc, classed.doubt.desc(), late.desc(), classed.bin)
-    )
-
-
-def _seen() -> ColumnElement[Any]:
-    """When a bin was last counted, by a photo or a person at it."""
-    table = _bins()
-    latest = case((table.counted > table.recounted, table.counted), else_=table.recounted)
-    return case((table.counted.is_(None), table.recounted), (table.recounted.is_(None), table.counted), else_=latest)
-
-
-def _doubt() -> ColumnElement[Any]:
-    """How unlikely it is that a bin's record is right, 0..1; 0 where a person has been there since."""
-    table = _bins()
-    settled = and_(table.recounted.is_not(None), table.recounted >= func.coalesce(table.counted, 0))
-    return case((settled, 0.0), else_=1.0 - func.coalesce(table.p_right, 1.0))
-
-
-def _planned(bin: str, abc: Abc, days: float | None, open: bool, policy: Policy) -> Planned:
-    every = policy.every_days[_CLASSES.index(abc)]
-    if days is None:
-        return Planned(bin, abc, None, f"class {abc}, never counted")
-    if open:
-        return Planned(bin, abc, float(days), f"class {abc}, its photo leaves doubt")
-    return Planned(bin, abc, float(days), f"class {abc}, counted {days:.0f} days ago and due every {every:g}")
 
 
 def _stock(bin: str, state: State) -> Stock:
@@ -353,7 +305,7 @@ def _stock(bin: str, state: State) -> Stock:
     )
 
 
-def _row(value: Stock | Totals | Due | Planned) -> dict[str, object]:
+def _row(value: Stock | Totals | Due | Unsettled) -> dict[str, object]:
     def shown(value: object) -> object:
         return stamped(value) if isinstance(value, datetime) else round(value, 6) if isinstance(value, float) else value
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
+import shlex
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ import typer
 
 from binventory.cli import terminal
 from binventory.cli.counting import far_counter, near_counter, refuse_with_endpoint, tell_licence
-from binventory.errors import UsageError
+from binventory.errors import BinventoryError, UsageError
 from binventory.records import Counts
 
 if TYPE_CHECKING:
@@ -54,13 +56,48 @@ class Desk:
 
 @contextmanager
 def opened(site: str | None, book: str | None) -> Iterator[Desk]:
-    """The site that a file describes, and its book, open. Raises UsageError, OutsideError."""
+    """The site that a file describes, and its book, open; what errors advise to type names that book, too.
+
+    Raises UsageError, OutsideError.
+    """
     from binventory.book import site as sites
     from binventory.book import store
 
     found = sites.load(site)
-    with store.opened(sites.book_address(book, found), found.book.photos) as ledger:
+    try:
+        with store.opened(sites.book_address(book, found), found.book.photos) as ledger:
+            yield Desk(found, ledger)
+    except BinventoryError as error:
+        if "binventory " in error.next:
+            error.next += _where(site, book)
+        raise
+
+
+@contextmanager
+def asked(site: str | None, book: str | None) -> Iterator[Desk]:
+    """As ``opened``, for verbs that only ask: where there is no book yet, an empty one that is not kept."""
+    from binventory.book import site as sites
+    from binventory.book import store
+
+    found = sites.load(site)
+    address = sites.book_address(book, found)
+    if not store.missing(address):
+        with opened(site, book) as desk:
+            yield desk
+        return
+    terminal.say(f"note: there is no book at {address}; binventory expect FILE begins one")
+    with tempfile.TemporaryDirectory() as folder, store.opened(f"{folder}/book.db") as ledger:
         yield Desk(found, ledger)
+
+
+def next_step(words: str, site: str | None, book: str | None) -> str:
+    """A command to type next, on the same book."""
+    return f"binventory {words}{_where(site, book)}"
+
+
+def _where(site: str | None, book: str | None) -> str:
+    options = (("--site", site), ("--book", book))
+    return "".join(f" {option} {shlex.quote(given)}" for option, given in options if given)
 
 
 def named(who: str | None) -> str:

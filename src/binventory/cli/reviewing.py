@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binventory.cli import terminal
-from binventory.cli.booking import BookOption, Desk, SiteOption, WhoOption, bin_named, named, opened, reverify
+from binventory.cli.booking import (
+    BookOption,
+    Desk,
+    SiteOption,
+    WhoOption,
+    asked,
+    bin_named,
+    named,
+    next_step,
+    opened,
+    reverify,
+)
 from binventory.cli.data import JsonOption
 from binventory.cli.recording import lines_of
 from binventory.errors import InputError
@@ -27,6 +38,9 @@ app = typer.Typer(
     help="What a person is to recount, blind, and what follows from what they find.",
     rich_markup_mode=None,
 )
+
+On = tuple[str | None, str | None]
+"""The site and the book that were named."""
 
 MostOption = Annotated[int, typer.Option("--most", min=1, max=100_000, help="At most so many bins.")]
 BinArgument = Annotated[str, typer.Argument(help="The bin or tote.", metavar="BIN")]
@@ -51,7 +65,7 @@ def review(
         return
     from binventory.book import views
 
-    with opened(site, book) as desk:
+    with asked(site, book) as desk:
         due = views.queue(desk.ledger, most)
         if as_json:
             for one in due:
@@ -59,7 +73,7 @@ def review(
         elif not (sys.stdin.isatty() and sys.stdout.isatty()):
             terminal.print_table(("bin", "photographed", "photo"), (tuple(_cells(desk, one)) for one in due))
         else:
-            _asked(desk, due, named(who))
+            _go_through(desk, due, named(who), (site, book))
 
 
 def _blind(desk: Desk, due: Due) -> dict[str, object]:
@@ -71,7 +85,7 @@ def _cells(desk: Desk, due: Due) -> tuple[object, ...]:
     return due.bin, f"{due.at:%Y-%m-%d %H:%M}", desk.ledger.photos.address(due.photo)
 
 
-def _asked(desk: Desk, due: list[Due], who: str) -> None:
+def _go_through(desk: Desk, due: list[Due], who: str, on: On) -> None:
     """Ask for each bin in turn; a number is entered, Enter passes on, q ends."""
     if not due:
         terminal.say("note: no bin waits for a recount")
@@ -84,7 +98,7 @@ def _asked(desk: Desk, due: list[Due], who: str) -> None:
             if not answer:
                 break
             if answer.isascii() and answer.isdigit() and int(answer) <= 100_000:
-                _tell(_entered(desk, one.bin, int(answer), "bin", who))
+                _tell(_entered(desk, one.bin, int(answer), "bin", who), "bin", on)
                 break
             terminal.say("a whole number from 0 to 100,000")
 
@@ -103,6 +117,7 @@ def recount(
     consignment: Annotated[
         str | None, typer.Option("--consignment", help="The consignment that it was found in.", metavar="NAME")
     ] = None,
+    new: Annotated[bool, typer.Option("--new", help="A bin that the book does not know yet.")] = False,
     who: WhoOption = None,
     site: SiteOption = None,
     book: BookOption = None,
@@ -113,13 +128,15 @@ def recount(
 
     bin, place = bin_named(bin), _where(where)
     with opened(site, book) as desk:
+        if not new and consignment is None:
+            _refuse_unknown(desk, bin)
         found = [Line(sku, number) for sku, number in lines_of(line or ())]
         variance = _entered(desk, bin, quantity, place, named(who), found, note, consignment)
     if as_json:
         terminal.print_json(variance.as_row())
     else:
-        _tell(variance)
-    raise typer.Exit(int(bool(variance.variance)))
+        _tell(variance, place, (site, book))
+    raise typer.Exit(int(bool(variance.variance or variance.lines)))
 
 
 @app.command()
@@ -138,7 +155,7 @@ def approve(
     with opened(site, book) as desk:
         entry = acts.approved(desk.ledger, bin, named(who), why)
         reverify(desk)
-    _done(entry.as_row(), f"approved: {bin}. Next: binventory review adjust {bin}", as_json)
+    _done(entry.as_row(), f"approved: {bin}. Next: {next_step(f'review adjust {bin}', site, book)}", as_json)
 
 
 @app.command()
@@ -155,10 +172,41 @@ def adjust(
 
     bin = bin_named(bin)
     with opened(site, book) as desk:
+        before = desk.ledger.state(bin).recount
+        settled = before is not None and not before.outstanding and not before.outstanding_lines
         entry = acts.adjusted(desk.ledger, bin, named(who), why, desk.site.policy)
         reverify(desk)
     row = entry.as_row()
-    _done(row, f"adjusted: {bin} by {row['delta']:+}", as_json)
+    _done(row, f"{'adjusted already' if settled else 'adjusted'}: {bin} by {row['delta']:+}", as_json)
+
+
+@app.command()
+def variances(
+    most: MostOption = 1000, site: SiteOption = None, book: BookOption = None, as_json: JsonOption = False
+) -> None:
+    """What recounts at the bins have found and nobody has adjusted yet, the largest first, and what it waits for."""
+    from binventory.book import views
+
+    with asked(site, book) as desk:
+        found = views.unsettled(desk.ledger, desk.site.policy, most)
+    if as_json:
+        for one in found:
+            terminal.print_json(one.as_row())
+        return
+    terminal.print_table(
+        ("bin", "to adjust", "found", "by", "waits for"),
+        ((one.bin, f"{one.outstanding:+}", one.recounted, one.who, one.waits_for) for one in found),
+    )
+
+
+def _refuse_unknown(desk: Desk, bin: str) -> None:
+    """Refuse a bin of which the book has heard nothing: a slip would make a new one for good."""
+    from binventory.book import views
+
+    if next(desk.ledger.entries(bin=bin, most=1), None) is None:
+        near = views.like(desk.ledger, bin)
+        step = f"{near}, or --new for a bin that is new" if near else "check it, or --new for a bin that is new"
+        raise InputError(f"The book knows no bin {bin}", "nothing was ever entered of it", step)
 
 
 def _entered(
@@ -181,16 +229,23 @@ def _where(given: str) -> Where:
     raise InputError(f"--where {given} does not exist", "a recount is made at the bin or from the photo", "--where bin")
 
 
-def _tell(variance: Variance) -> None:
+def _tell(variance: Variance, where: Where, on: On) -> None:
     if variance.expected is None:
         terminal.say(f"{variance.bin}: {variance.quantity} found, and no record says how many there should be")
         return
-    if not variance.variance:
+    lines = ", ".join(f"{sku} {by:+}" for sku, by in variance.lines)
+    apart = f"{variance.variance:+}" + (f": {lines}" if lines else "")
+    if not variance.variance and not lines:
         terminal.say(f"{variance.bin}: {variance.quantity} found, as the record says")
         return
-    found = f"{variance.bin}: {variance.quantity} found, {variance.expected} in the record ({variance.variance:+})"
-    step = "review approve, by another person, then review adjust" if variance.needs_approval else "review adjust"
-    terminal.say(f"{found}. Next: {step} {variance.bin}")
+    found = f"{variance.bin}: {variance.quantity} found, {variance.expected} in the record ({apart})"
+    if where == "photo":
+        step = next_step(f"review recount {variance.bin} QUANTITY", *on) + ", at the bin"
+    elif variance.needs_approval:
+        step = next_step(f"review approve {variance.bin}", *on) + ", by another person"
+    else:
+        step = next_step(f"review adjust {variance.bin}", *on)
+    terminal.say(f"{found}. Next: {step}")
 
 
 def _done(row: dict[str, object], line: str, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binventory.cli import terminal
-from binventory.cli.booking import BookOption, Desk, SiteOption, opened, percent
+from binventory.cli.booking import BookOption, Desk, SiteOption, asked, bin_named, percent
 from binventory.cli.data import JsonOption
 from binventory.cli.terminal import many
 from binventory.errors import UsageError
@@ -40,13 +40,14 @@ def stock(
         raise UsageError("--history and --accuracy exclude each other", "both were given", "one of them")
     if history and len(bins or ()) != 1:
         raise UsageError("--history is of one bin", f"{len(bins or ())} were named", "stock BIN --history")
-    with opened(site, book) as desk:
+    bins = [bin_named(bin) for bin in bins or ()]
+    with asked(site, book) as desk:
         if history:
-            _print_history(desk, (bins or [""])[0], as_json)
+            _print_history(desk, bins[0], as_json)
         elif accuracy:
             _print_accuracy(desk, as_json)
         else:
-            _print_stock(desk, bins or [], after, most, as_json)
+            _print_stock(desk, bins, after, most, as_json)
 
 
 def plan(
@@ -57,11 +58,11 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Today's cycle count: which bins a person counts, by class (A, B, C by value), age and doubt."""
-    from binventory.book import views
+    from binventory.book import planning
 
-    with opened(site, book) as desk:
+    with asked(site, book) as desk:
         now = datetime.now(UTC)
-        rows = views.plan(desk.ledger, desk.site.policy, now, bins=bins, minutes=minutes)
+        rows = planning.plan(desk.ledger, desk.site.policy, now, bins=bins, minutes=minutes)
     if as_json:
         for one in rows:
             terminal.print_json(one.as_row())

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("recounted", big),
         sa.Column("variance", big),
         sa.Column("outstanding", big),
+        sa.Column("adjustments", sa.Integer, nullable=False),
         sa.Column("lines", sa.Integer),
         sa.Column("lines_right", sa.Integer),
     )
