@@ -90,6 +90,13 @@ def asked(site: str | None, book: str | None) -> Iterator[Desk]:
         yield Desk(found, ledger)
 
 
+def tell_photos(desk: Desk) -> None:
+    """Say where photos go, where others who use the book would look for them in vain."""
+    if desk.site.book.photos is None and desk.ledger.name.startswith("postgresql"):
+        terminal.say(f"note: photos are kept on this machine alone, in {desk.ledger.photos.root}. Try: [book] photos, "
+                     "a shared folder or s3:// prefix")  # fmt: skip
+
+
 def next_step(words: str, site: str | None, book: str | None) -> str:
     """A command to type next, on the same book."""
     return f"binventory {words}{_where(site, book)}"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from binventory.cli import counting, terminal
-from binventory.cli.booking import BookOption, SiteOption, WhoOption, named, opened
+from binventory.cli.booking import BookOption, SiteOption, WhoOption, named, opened, tell_photos
 from binventory.cli.booking import counting as counter_for
 from binventory.cli.data import JsonOption
 from binventory.cli.verifying import COLUMNS, cells
@@ -40,6 +40,7 @@ def watch(
     counter, bundled = counter_for(bundle, endpoint)
     errors: list[BinventoryError] = []
     with opened(site, book) as desk:
+        tell_photos(desk)
         if folder.is_dir() and not once:
             terminal.say(f"watching {folder}")
         landed = watching.watch(folder, desk.ledger, counter, bundled, desk.site, named(who), once=once, stop=stop)

@@ -17,6 +17,7 @@ from binventory.cli.booking import (
     named,
     opened,
     percent,
+    tell_photos,
 )
 from binventory.cli.booking import counting as counter_for
 from binventory.cli.data import JsonOption
@@ -55,6 +56,7 @@ def verify(
     errors: list[BinventoryError] = []
     latest: dict[tuple[str | None, str], tuple[datetime, str, Verdict]] = {}
     with opened(site, book) as desk:
+        tell_photos(desk)
         addresses = list(counting.addresses(photos))
         outcomes = terminal.tracked(counting.counted(counter, addresses), "counting", len(addresses))
         for photo, outcome in outcomes:
