@@ -191,7 +191,10 @@ def _let_go(members: Sequence[subprocess.Popen[bytes]]) -> None:
 def _work(number: int, size: int) -> None:
     """A process of the crew: trial after trial, until there is nothing left to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    plan: Plan = pickle.loads(sys.stdin.buffer.read(size))
+    told = sys.stdin.buffer.read(size)
+    if len(told) < size:  # the first process ended before it had said all
+        return
+    plan: Plan = pickle.loads(told)
     threading.Thread(target=_die_with_the_first, daemon=True).start()
     warnings.simplefilter("ignore")  # the first process has said what there is to say
     os.environ["LOCAL_RANK"] = str(number % _devices())
