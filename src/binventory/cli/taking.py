@@ -136,7 +136,8 @@ def _told(entry: Entry) -> str:
         case kinds.Counted() as body:
             return f"{shown(body.count.count)} ({span(body.interval)}), {body.count.confidence:.0%} sure"
         case kinds.Judged(verdict=verdict, reason=reason):
-            return f"{verdict}: {reason}"
+            held = f", as {entry.consignment} declares" if entry.consignment else ""
+            return f"{verdict}{held}: {reason}"
         case kinds.Recounted(quantity=quantity, where=where):
             return f"{quantity}, {'at the bin' if where == 'bin' else 'from the photo'}"
         case kinds.Approved(delta=delta, why=why) | kinds.Adjusted(delta=delta, why=why):
