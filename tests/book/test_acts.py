@@ -239,9 +239,23 @@ def test_a_photo_that_comes_again_is_judged_anew_where_its_verdict_is_old(ledger
     moved(ledger, -5, at=1)
     assert acts.counted(ledger, shot(), FOUR, BUNDLE, POLICY).expected == 4
     assert not ledger.state("A-1").stale
-    late = acts.counted(ledger, shot(1.5, b"earlier"), FOUR, BUNDLE, POLICY)
+    assert acts.counted(ledger, shot(1.5, b"earlier"), FOUR, BUNDLE, POLICY).expected == 4
     moved(ledger, 1, at=0.5)
-    assert acts.counted(ledger, shot(1.5, b"earlier"), FOUR, BUNDLE, POLICY) == late  # the latest count speaks
+    assert (
+        acts.counted(ledger, shot(1.5, b"earlier"), FOUR, BUNDLE, POLICY).expected == 5
+    )  # though it is not the latest
+
+
+def test_a_photo_from_before_the_first_record_is_held_against_that_unless_something_moved(ledger: Ledger) -> None:
+    assert acts.counted(ledger, shot(1), FOUR, BUNDLE, POLICY).expected is None
+    ledger.append(
+        [Entry("first", "A-1", hour(3), "wms", Expected(4)), Entry("next", "A-1", hour(4), "wms", Expected(9))]
+    )
+    assert acts.reverified(ledger, POLICY) == 1
+    assert acts.counted(ledger, shot(1), FOUR, BUNDLE, POLICY).expected == 4
+    assert acts.counted(ledger, shot(0.5, b"earlier"), FOUR, BUNDLE, POLICY).expected == 4
+    moved(ledger, -1, at=2)
+    assert acts.counted(ledger, shot(1), FOUR, BUNDLE, POLICY).expected is None
 
 
 def test_verdicts_are_given_anew_under_another_policy_as_often_as_it_changes(ledger: Ledger) -> None:

@@ -180,3 +180,22 @@ def test_totes_that_share_an_article_are_of_one_run_and_those_without_lines_too(
 def test_a_consignment_that_the_book_does_not_know_is_told(ledger: Ledger) -> None:
     with pytest.raises(MissingError, match="OUT-9"):
         weighed(ledger, "OUT-9")
+
+
+def test_what_cannot_be_there_is_never_let_go(ledger: Ledger, shot: Callable[..., None]) -> None:
+    shot(ledger, "T1", 0, NOON)
+    ledger.append([Entry("in", "T1", NOON + HOUR, "wms", Moved(9))])
+    declare(ledger, "OUT-1", {"T1": 5}, NOON + 2 * HOUR)
+    found = weighed(ledger)
+    assert found.verdicts["T1"].p_right == 0
+    assert found.release.release == ()
+
+
+def test_two_consignments_of_one_time_share_no_recount(ledger: Ledger) -> None:
+    for name in ("OUT-1", "OUT-2"):
+        declare(ledger, name, {"T1": 7})
+    recount(ledger, "T1", 7, NOON + HOUR)
+    assert [weighed(ledger, name).release.release for name in ("OUT-1", "OUT-2")] == [(), ()]
+    recount(ledger, "T1", 7, NOON + 2 * HOUR, "OUT-1")
+    assert weighed(ledger, "OUT-1").release.release == ("T1",)
+    assert weighed(ledger, "OUT-2").release.release == ()

@@ -113,6 +113,15 @@ class Plain:
         total, by_sku = self.record(bin, before)
         return total, {sku: n for sku, n in by_sku.items() if n}
 
+    def held(self, bin: str, count: Told) -> tuple[int | None, Lines]:
+        """What a count is held against: the record of its time, or the first one, if that is what came next."""
+        then = self.shown(bin, count)
+        entries = self.of(bin)
+        later = [one for one in entries[entries.index(count) :] if one.kind in ("expect", "move")]
+        if then[0] is None and later and later[0].kind == "expect":
+            return later[0].quantity, {sku: n for sku, n in later[0].lines.items() if n}
+        return then
+
     def last(self, bin: str, kind: str, where: str = "") -> Told | None:
         found = [one for one in self.of(bin) if one.kind == kind and one.where == where]
         return found[-1] if found else None
@@ -144,7 +153,7 @@ class Plain:
 
     def stale(self, bin: str) -> bool:
         count = self.last(bin, "count")
-        return count is not None and count.against != self.shown(bin, count)
+        return count is not None and count.against != self.held(bin, count)
 
     def under_another(self, bin: str, policy: Policy) -> bool:
         count = self.last(bin, "count")
@@ -202,7 +211,7 @@ def do(ledger: Ledger, plain: Plain, sent: list[Entry], step: Step) -> None:
                 last = plain.last(bin, "count")
                 assert last is not None
                 last.policy = policy
-                last.against, last.passes = plain.shown(bin, last), False  # without a rule nothing passes
+                last.against, last.passes = plain.held(bin, last), False  # without a rule nothing passes
         case ("again", int(which)) if sent:
             one = sent[which % len(sent)]
             assert ledger.append([one, replace(one, who="somebody else")]) == (False, False)
@@ -220,7 +229,7 @@ def count(ledger: Ledger, plain: Plain, key: str, bin: str, at: int, passes: boo
     verdict = Judged(key, "match" if passes else "short", 0.5, expected, 0, (0, 0), "", "", None, 1.0, digest(record),
                      POLICY.deciding)  # fmt: skip
     ledger.append([Entry(f"{key}-verdict", bin, hour(at), "camera", verdict)])
-    told.against = plain.shown(bin, told)
+    told.against = plain.held(bin, told)
 
 
 def adjust(ledger: Ledger, plain: Plain, bin: str, who: str) -> None:

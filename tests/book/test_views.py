@@ -201,7 +201,7 @@ def test_large_variances_wait_for_another_person_and_so_do_lines_that_cancel_out
     ledger.append([Entry("lines", "A-2", BEGIN, "wms", Expected(8, lines))])
     acts.recounted(ledger, "A-2", 8, "bin", "ana", BEGIN + DAY, policy, lines=(Line("X", 8),))
     assert [(one.bin, one.outstanding, one.waits_for) for one in views.unsettled(ledger, policy, 10)] == [
-        ("A-1", -6, "another person's approval"), ("A-2", 0, "another person's approval"),
+        ("A-2", 0, "another person's approval"), ("A-1", -6, "another person's approval"),
     ]  # fmt: skip
 
 

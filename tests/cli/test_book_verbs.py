@@ -210,6 +210,17 @@ def test_what_is_advised_is_typed_on_the_same_book_and_a_slip_makes_no_bin(here:
     assert not (here / "typo.db").exists()
 
 
+def test_a_photo_older_than_a_table_without_times_is_held_against_it(here: Path, bins: Path, site: Path) -> None:
+    photo = here / "old.jpg"
+    shutil.copy(bins / "bin-images" / "00001.jpg", photo)
+    os.utime(photo, (1_700_000_000, 1_700_000_000))
+    (here / "wms.csv").write_text("bin,quantity\nA-1,3\n")
+    binventory("expect", "wms.csv", cwd=here)
+    (row,) = rows(binventory("verify", photo, "--bin", "A-1", "--bundle", site, "--json", cwd=here))
+    assert row["expected"] == 3
+    assert row["p_right"] is not None
+
+
 def test_a_movement_that_comes_late_explains_a_variance(here: Path) -> None:
     (here / "wms.csv").write_text("bin,quantity,at\nA-1,10,2026-01-12T06:00:00Z\n")
     binventory("expect", "wms.csv", cwd=here)
@@ -374,7 +385,8 @@ def test_a_backup_fills_an_empty_book_and_an_export_reads_as_the_import(here: Pa
     (["stock", "--book", "mysql://u:secret@127.0.0.1/b"], 2, "mysql"),
     (["review", "recount", "A-1", "3", "--where", "shelf"], 3, "--where bin"),
     (["review", "recount", "A-1", "3", "--new", "--line", "X"], 3, "SKU=N"),
-    (["review", "adjust", "A-1"], 3, "A-1"),
+    (["review", "adjust", "A-1"], 3, "no book at"),
+    (["book", "backup", "b.tar"], 3, "no book at"),
     (["review", "adjust", " "], 2, "names no bin"),
     (["review", "recount", "A" * 101, "3"], 2, "100 printable characters"),
     (["book", "retain", "--site", "long.toml"], 2, "keep_photos_days"),

@@ -109,11 +109,11 @@ def counted(ledger: Ledger, shot: Shot, count: Count, bundle: Bundled, policy: P
         if not ledger.photos.there(sha256):  # it was let go between its keeping and this
             ledger.photos.keep(shot.data)
         before = numbered(writing, "verdict", key)
-        state = writing.state(shot.bin)
-        if before and not (state.count is not None and state.count.key == key and _is_old(state, policy)):
-            standing = writing.entry(keyed("verdict", key, before - 1))
-            assert standing is not None and isinstance(standing.body, Judged)
-            return _verdict(standing.body)
+        standing = writing.entry(keyed("verdict", key, before - 1)) if before else None
+        if standing is not None and isinstance(standing.body, Judged):
+            record = digest(_seen(writing, shot.bin, key).record)
+            if standing.body.against == record and standing.body.policy == policy.deciding:
+                return _verdict(standing.body)
         return _verdict(_judged(writing, shot.bin, key, before, policy))
 
 
@@ -230,14 +230,14 @@ def _judged(writing: Writing, bin: str, key: str, before: int, policy: Policy) -
     seen = _seen(writing, bin, key)
     bundled = writing.entry(keyed("bundle", seen.bundle))
     rule = bundled.body.rule if bundled is not None and isinstance(bundled.body, Bundled) else ""
-    found = _weighed(seen.count, seen.record, policy, _rule(rule) if rule else None)
+    found = weighed(seen.count, seen.record, policy, _rule(rule) if rule else None)
     body = Judged(key, found.verdict, found.p_right, found.expected, found.count, found.interval, found.reason,
                   found.change, found.bound, found.worth, digest(seen.record), policy.deciding)  # fmt: skip
     writing.append(Entry(keyed("verdict", key, before), bin, seen.at, seen.who, body))
     return body
 
 
-def _weighed(count: Count, record: BinRecord | None, policy: Policy, rule: Rule | None) -> Verdict:
+def weighed(count: Count, record: BinRecord | None, policy: Policy, rule: Rule | None) -> Verdict:
     """The verdict, also on a record that cannot be: below zero in all, or in a line."""
     if record is not None and record.quantity is not None and record.quantity < 0:
         reason = (f"The photo shows {shown(count.count)} ({span(count.interval)}); the record says {record.quantity}, "
@@ -294,8 +294,17 @@ def _latest(writing: Writing, bin: str, key: str) -> State:
     for entry in writing.timeline(bin):
         state = advance(state, entry)
         if entry.key == key:
-            return state
+            return _founded(writing, bin, state)
     raise InputError(f"The book has no {key} of {bin}", "no entry of the bin has that key", "take it from the book")
+
+
+def _founded(writing: Writing, bin: str, state: State) -> State:
+    """A state that is past, its count held against the first record where there was none by then."""
+    if state.quantity is None:
+        for entry in writing.timeline(bin):
+            if state.at is not None and entry.at >= state.at and entry.kind in ("expectation", "movement"):
+                return advance(state, entry)
+    return state
 
 
 def _of(state: State, key: str) -> Seen | Found | None:

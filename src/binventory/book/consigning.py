@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from binventory.book import acts
 from binventory.book.entries import Bundled, Counted, Declared, Entry, Expected, Judged, Moved, Recounted, keyed
 from binventory.book.exchange.discrepancies import Discrepancy, discrepancies
 from binventory.book.store import Ledger
@@ -13,7 +14,6 @@ from binventory.book.timeline import folded
 from binventory.deciding.consignment import Release, Tote, consign
 from binventory.deciding.policy import Policy
 from binventory.deciding.rule import Rule
-from binventory.deciding.verify import verify
 from binventory.errors import MissingError
 from binventory.records import BinRecord, Verdict
 
@@ -130,12 +130,13 @@ def _known(entries: Sequence[Entry], name: str, declared: datetime) -> _Known:
     """What was found in a tote while it is this consignment's, by its entries in their order.
 
     What names a consignment is that one's. What names none counts until the next consignment declares the tote; and
-    where one did so before, not before this one does, since what was found in between may be of either.
+    where one did so before, not before this one does, since what was found in between may be of either. Where two
+    declare it at the same time, only what names one of them counts.
     """
     begin = min(one.at for one in entries if isinstance(one.body, Declared) and one.consignment == name)
     others = [one.at for one in entries if isinstance(one.body, Declared) and one.consignment != name]
-    after = begin if any(one < begin for one in others) else None
-    end = min((one for one in others if one > begin), default=None)
+    after = begin if any(one <= begin for one in others) else None
+    end = min((one for one in others if one >= begin), default=None)
 
     def ours(one: Entry) -> bool:
         if one.consignment is not None:
@@ -150,8 +151,10 @@ def _known(entries: Sequence[Entry], name: str, declared: datetime) -> _Known:
 
 def _moved(entries: Sequence[Entry], since: Entry | None, until: datetime) -> int:
     """The movements behind an entry, up to a time, in items."""
-    moves = (one.body.delta for one in entries if since and since.at < one.at <= until and isinstance(one.body, Moved))
-    return sum(moves)
+    if since is None:
+        return 0
+    later = (one for one in entries if (one.at, one.seq or 0) > (since.at, since.seq or 0) and one.at <= until)
+    return sum(one.body.delta for one in later if isinstance(one.body, Moved))
 
 
 def _holds(found: Entry, entries: Sequence[Entry], declared: datetime) -> bool:
@@ -175,8 +178,8 @@ def _verdict(known: _Known, body: Declared, policy: Policy, rules: Mapping[str, 
     if known.count is None or not isinstance(known.count.body, Counted):
         return None
     counted, quantity = known.count.body, body.quantity - known.moved_since_count
-    record = BinRecord(max(quantity, 0), () if known.moved_since_count else body.items)
-    return verify(counted.count, record, policy, rules.get(counted.bundle))
+    record = BinRecord(quantity, () if known.moved_since_count else body.items)
+    return acts.weighed(counted.count, record, policy, rules.get(counted.bundle))
 
 
 def _recounted(known: _Known, verdict: Verdict | None) -> int | None:

@@ -44,7 +44,8 @@ NO_SNAPSHOT = "movements alone"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A bin's latest count, with the record as of its time (None: there was none)."""
+    """A bin's latest count, with the record as of its time. A count that came before the first record is held against
+    that one, if nothing is known to have moved in between (None: there is none yet)."""
 
     key: str
     at: datetime
@@ -127,13 +128,17 @@ class Found:
         left = ((sku, delta - done.get(sku, 0)) for sku, delta in self.line_variances)
         return tuple((sku, delta) for sku, delta in left if delta)
 
+    @property
+    def apart(self) -> int:
+        """How many items are left to adjust, each line's counted."""
+        return max(abs(self.outstanding or 0), sum(abs(delta) for _, delta in self.outstanding_lines))
+
     def needs_approval(self, limit: int) -> bool:
         """Whether adjusting more than ``limit`` items, each line's counted, wants another person's yes to just that
         many of just these lines, and there is none."""
         left, lines = self.outstanding or 0, sorted(self.outstanding_lines)
-        size = max(abs(left), sum(abs(delta) for _, delta in lines))
         seen = (one for one in self.approvals if (one.delta, sorted(one.lines)) == (left, lines))
-        return size > limit and all(self.by(one.who) for one in seen)
+        return self.apart > limit and all(self.by(one.who) for one in seen)
 
     def by(self, who: str) -> bool:
         """Whether this is who recounted, however the name is written: blanks, case and Unicode's forms aside."""
@@ -249,7 +254,9 @@ def advance(state: State, entry: Entry) -> State:
         return replace(state, verdict=body) if entry.consignment is None else replace(state, held=body)
     if isinstance(body, Expected):
         recount = state.recount and replace(state.recount, superseded=True)
-        return replace(state, quantity=body.quantity, items=body.items, snapshot=entry.at, recount=recount)
+        fresh = replace(state, quantity=body.quantity, items=body.items, snapshot=entry.at, recount=recount)
+        first = state.count is not None and state.count.record is None and state.quantity is None
+        return replace(fresh, count=replace(state.count, record=fresh.record)) if first and state.count else fresh
     if isinstance(body, Moved):
         # Where the record has a total without lines, the rest of it is not this line.
         known = body.sku is not None and (state.items or not state.quantity)

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any, Literal, cast
 
 import msgspec
@@ -254,11 +253,12 @@ def unsettled(ledger: Ledger, policy: Policy, most: int) -> list[Unsettled]:
     )
     with ledger.reading() as connection:
         recounts = ((bin, state_of(state).recount) for bin, state in connection.execute(wanted))
-        found = ((bin, one) for bin, one in recounts if one and (one.outstanding or one.outstanding_lines))
+        found = [(bin, one) for bin, one in recounts if one and (one.outstanding or one.outstanding_lines)]
+        found.sort(key=lambda one: -one[1].apart)
         return [
             Unsettled(bin, one.outstanding or 0, one.quantity, one.who,
                       "another person's approval" if one.needs_approval(policy.variance_limit) else "an adjustment")
-            for bin, one in islice(found, most)
+            for bin, one in found[:most]
         ]  # fmt: skip
 
 

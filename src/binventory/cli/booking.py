@@ -16,7 +16,8 @@ import typer
 
 from binventory.cli import terminal
 from binventory.cli.counting import far_counter, near_counter, refuse_with_endpoint, tell_licence
-from binventory.errors import BinventoryError, UsageError
+from binventory.cli.terminal import many
+from binventory.errors import BinventoryError, MissingError, UsageError
 from binventory.records import Counts
 
 if TYPE_CHECKING:
@@ -90,6 +91,19 @@ def asked(site: str | None, book: str | None) -> Iterator[Desk]:
         yield Desk(found, ledger)
 
 
+@contextmanager
+def kept(site: str | None, book: str | None) -> Iterator[Desk]:
+    """As ``opened``, for verbs that want a book that is there. Raises MissingError where there is none."""
+    from binventory.book import site as sites
+    from binventory.book import store
+
+    address = sites.book_address(book, sites.load(site))
+    if store.missing(address):
+        raise MissingError(f"There is no book at {address}", "no such file exists", "check --book and BINVENTORY_BOOK")
+    with opened(site, book) as desk:
+        yield desk
+
+
 def tell_photos(desk: Desk) -> None:
     """Say where photos go, where others who use the book would look for them in vain."""
     if desk.site.book.photos is None and desk.ledger.name.startswith("postgresql"):
@@ -159,7 +173,8 @@ def reverify(desk: Desk) -> int:
 
     anew = acts.reverified(desk.ledger, desk.site.policy)
     if anew:
-        terminal.say(f"note: {anew:,} verdicts were given anew, since the records of their time have changed")
+        told = many(anew, "verdict")
+        terminal.say(f"note: {told} given anew, for records of their time or the policy have changed")
     return anew
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from binventory.cli import terminal
-from binventory.cli.booking import BookOption, SiteOption, bin_named, opened
+from binventory.cli.booking import BookOption, SiteOption, asked, bin_named, kept, opened
 from binventory.cli.data import JsonOption
 from binventory.errors import UsageError
 
@@ -55,7 +55,7 @@ def backup(
     """
     from binventory.book import upkeep
 
-    with opened(site, book) as desk:
+    with kept(site, book) as desk:
         made = upkeep.backup(desk.ledger, file, photos=not without_photos, track=terminal.tracked)
     _print(made, file, as_json)
 
@@ -80,7 +80,7 @@ def check(site: SiteOption = None, book: BookOption = None, as_json: JsonOption 
     """Read every entry and photo, and hold what is shown against what follows from them. Exit 1 where they differ."""
     from binventory.book import upkeep
 
-    with opened(site, book) as desk:
+    with asked(site, book) as desk:
         found = list(upkeep.check(desk.ledger, track=terminal.tracked))
     for one in found:
         if as_json:
@@ -98,7 +98,7 @@ def mend(site: SiteOption = None, book: BookOption = None, as_json: JsonOption =
     """Make what follows from the entries anew, where a check found that it differs. Entries and photos stay."""
     from binventory.book import upkeep
 
-    with opened(site, book) as desk:
+    with kept(site, book) as desk:
         number = upkeep.mend(desk.ledger)
     if as_json:
         terminal.print_json({"bins": number})
@@ -136,7 +136,7 @@ def export(
     if plain and (len(kinds) != 1 or kinds[0] not in exports.IMPORTED):
         why = f"it takes one kind of {', '.join(exports.IMPORTED)}"
         raise UsageError("--as-imported does not fit", why, "--kind expectation --as-imported")
-    with opened(site, book) as desk:
+    with asked(site, book) as desk:
         found = desk.ledger.entries(kinds=kinds, bin=bin and bin_named(bin), consignment=consignment)
         entries = terminal.tracked(found, "exporting", None)
         if out.endswith(EPCIS):
@@ -161,7 +161,7 @@ def retain(site: SiteOption = None, book: BookOption = None, as_json: JsonOption
     """
     from binventory.book import retention
 
-    with opened(site, book) as desk:
+    with kept(site, book) as desk:
         removed = retention.retain(desk.ledger, desk.site.policy, datetime.now(UTC), track=terminal.tracked)
     if as_json:
         terminal.print_json({"removed": removed})

@@ -41,7 +41,8 @@ def expect(
 
     Columns: bin, quantity, and if known sku, name, gtin, height, length, width, weight, value, at. Rows of one bin and
     time are its lines; a time without a zone is of [intake] timezone, else this machine's. Bad rows are told one by
-    one, and the good ones are kept; the exit status is then 3. The same file again changes nothing.
+    one, and the good ones are kept; the exit status is then 3. A table without times tells what was so when its file
+    was last changed; the same file again changes nothing.
     """
     from binventory.book.exchange import imports
 
@@ -58,8 +59,9 @@ def move(
     """Enter what was put into bins and taken out of them.
 
     Columns: bin, delta (or quantity and direction: in, out), and if known sku, gtin, reference, reason, at. A movement
-    that comes late re-bases every variance after it. Bad rows are told one by one, and the good ones are kept; the exit
-    status is then 3. The same file again changes nothing.
+    that comes late re-bases every variance after it. Rows of one bin, time, SKU, delta and reference are one movement.
+    Bad rows are told one by one, and the good ones are kept; the exit status is then 3. The same file again changes
+    nothing.
     """
     from binventory.book.exchange import imports
 

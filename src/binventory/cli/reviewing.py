@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import uuid
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from binventory.cli.booking import (
     WhoOption,
     asked,
     bin_named,
+    kept,
     named,
     next_step,
     opened,
@@ -128,7 +130,9 @@ def recount(
 
     bin, place = bin_named(bin), _where(where)
     with opened(site, book) as desk:
-        if not new and consignment is None:
+        if consignment is not None:
+            consignment = _declared(desk, consignment)
+        elif not new:
             _refuse_unknown(desk, bin)
         found = [Line(sku, number) for sku, number in lines_of(line or ())]
         variance = _entered(desk, bin, quantity, place, named(who), found, note, consignment)
@@ -152,7 +156,7 @@ def approve(
     from binventory.book import acts
 
     bin = bin_named(bin)
-    with opened(site, book) as desk:
+    with kept(site, book) as desk:
         entry = acts.approved(desk.ledger, bin, named(who), why)
         reverify(desk)
     _done(entry.as_row(), f"approved: {bin}. Next: {next_step(f'review adjust {bin}', site, book)}", as_json)
@@ -171,7 +175,7 @@ def adjust(
     from binventory.book import acts
 
     bin = bin_named(bin)
-    with opened(site, book) as desk:
+    with kept(site, book) as desk:
         before = desk.ledger.state(bin).recount
         settled = before is not None and not before.outstanding and not before.outstanding_lines
         entry = acts.adjusted(desk.ledger, bin, named(who), why, desk.site.policy)
@@ -197,6 +201,17 @@ def variances(
         ("bin", "to adjust", "found", "by", "waits for"),
         ((one.bin, f"{one.outstanding:+}", one.recounted, one.who, one.waits_for) for one in found),
     )
+
+
+def _declared(desk: Desk, consignment: str) -> str:
+    """A consignment's name as the book has it. Raises InputError where the book knows none of it."""
+    from binventory.book.exchange import fields
+
+    name = fields.identity({"consignment": consignment}, "consignment") or consignment
+    if next(desk.ledger.entries(consignment=name, kinds=("consignment",), most=1), None) is None:
+        raise InputError(f"The book knows no consignment {name}", "nobody has declared it",
+                         "binventory consign FILE, first")  # fmt: skip
+    return name
 
 
 def _refuse_unknown(desk: Desk, bin: str) -> None:
@@ -240,11 +255,11 @@ def _tell(variance: Variance, where: Where, on: On) -> None:
         return
     found = f"{variance.bin}: {variance.quantity} found, {variance.expected} in the record ({apart})"
     if where == "photo":
-        step = next_step(f"review recount {variance.bin} QUANTITY", *on) + ", at the bin"
+        step = next_step(f"review recount {shlex.quote(variance.bin)} QUANTITY", *on) + ", at the bin"
     elif variance.needs_approval:
-        step = next_step(f"review approve {variance.bin}", *on) + ", by another person"
+        step = next_step(f"review approve {shlex.quote(variance.bin)}", *on) + ", by another person"
     else:
-        step = next_step(f"review adjust {variance.bin}", *on)
+        step = next_step(f"review adjust {shlex.quote(variance.bin)}", *on)
     terminal.say(f"{found}. Next: {step}")
 
 
